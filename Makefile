@@ -1,0 +1,48 @@
+# Two commands: `make demo` and `make test`. Both install what they need, from locked packages, into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CORE := backup/errors.py,backup/crypto/*,backup/repository/*.py,backup/postgres/parts.py,backup/postgres/globals.py,backup/postgres/conninfo.py,backup/postgres/dsn.py,backup/postgres/commands.py
+
+.PHONY: demo test check coverage unit faults lock bench clean
+
+demo: $(READY)
+	$(BIN)/strongroom demo
+
+test: $(READY)
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+unit: $(READY)
+	$(BIN)/pytest tests/unit tests/property tests/contract
+
+# The pure core must be covered whole, branches too, by the tests that do no I/O.
+coverage: $(READY)
+	$(BIN)/coverage run --data-file=.coverage -m pytest -q -p no:randomly tests/unit tests/property
+	$(BIN)/coverage report --fail-under=100 --show-missing --skip-covered --include='$(CORE)'
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# What was broken on purpose, with the numbers of docs/reliability.md: an hour, alone on the machine.
+faults: $(READY)
+	FAULTS=full $(BIN)/pytest tests/faults --timeout=3600
+
+# Takes the newest versions that pyproject.toml allows and writes them down with their hashes.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra embedded --group dev -o requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/run.txt pyproject.toml
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+clean:
+	rm -rf .venv demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

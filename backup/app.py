@@ -1,0 +1,147 @@
+"""The composition root: settings in, the store, the repository and the keys out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from backup import keyring
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.crypto.recipients import Identity, Recipient, parse_identities, parse_recipient
+from backup.errors import KeyUnavailableError, SettingsError
+from backup.journeys import archives
+from backup.journeys.archives import OpenBackup
+from backup.journeys.create import Source
+from backup.journeys.restoreplan import Destination
+from backup.postgres.dsn import Dsn
+from backup.repository.access import Repository
+from backup.repository.stores.base import Store
+from backup.repository.stores.local import LocalStore
+from backup.repository.writing import WritingKeys
+from backup.settings import Settings, config_path
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the settings name; it need not hold a repository yet."""
+    address = settings.repository
+    if address is None:
+        raise SettingsError(
+            "no repository is named",
+            hint="add --repository DIRECTORY, or set `repository` in the settings file",
+        )
+    if "://" in address:
+        raise SettingsError(
+            f"{address}: this version keeps repositories in directories only",
+            hint="name a directory; copy it off site with rclone or restic until S3 is supported",
+        )
+    return LocalStore(Path(address).expanduser().absolute())
+
+
+def open_repository(settings: Settings) -> Repository:
+    """Return the repository that the settings name. Raises `NotFoundError` if there is none."""
+    return Repository(open_store(settings))
+
+
+def keys_directory(settings: Settings, repository: Repository) -> Path:
+    """Return where this host keeps its keys for the repository."""
+    return keyring.keys_directory(settings.state_directory, repository.id)
+
+
+def load_allowed_signers(settings: Settings, repository: Repository) -> AllowedSigners | None:
+    """Return whose manifests count here; None if nothing is pinned on this host."""
+    return keyring.load_allowed_signers(
+        keys_directory(settings, repository), settings.allowed_signers
+    )
+
+
+def load_identities(path: Path | None) -> tuple[Identity, ...]:
+    """Return the identities in a file of age's own format. Raises `KeyUnavailableError`."""
+    if path is None:
+        raise KeyUnavailableError(
+            "decrypting needs an identity", hint="add --identity FILE (AGE-SECRET-KEY-…)"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise KeyUnavailableError(f"reading identity {path}: {reason}") from error
+    return parse_identities(text)
+
+
+def parse_recipients(texts: Sequence[str], files: Sequence[Path]) -> tuple[Recipient, ...]:
+    """Return the public keys given as such and in files, each once, in order."""
+    lines = list(texts)
+    for path in files:
+        try:
+            content = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise SettingsError(f"reading recipients from {path}: {reason}") from error
+        lines += [line for line in content.splitlines() if line and not line.startswith("#")]
+    if not lines:
+        raise SettingsError(
+            "a repository needs at least one recipient",
+            hint="make an identity with `strongroom keygen -o identity.txt`, add --recipient age1…",
+        )
+    return tuple(parse_recipient(line.strip()) for line in dict.fromkeys(lines))
+
+
+def remember_repository(config: Path | None, address: str) -> Path | None:
+    """Write a settings file that names the repository, unless there is one; return its path."""
+    path = config or config_path(os.environ, is_root=os.geteuid() == 0)
+    if path.exists():
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quoted = address.replace("\\", "\\\\").replace('"', '\\"')
+    keyring.write_private(path, f'repository = "{quoted}"\n')
+    return path
+
+
+def load_writing_keys(settings: Settings, repository: Repository) -> WritingKeys:
+    """Return what this host writes backups with. Raises `KeyUnavailableError`."""
+    return keyring.load_writing_keys(
+        keys_directory(settings, repository), settings.credentials_directory
+    )
+
+
+def backup_source(settings: Settings) -> Source:
+    """Return what to back up. Raises `SettingsError` if no database is named."""
+    if settings.dsn is None:
+        raise SettingsError(
+            "no database is named",
+            hint="set DATABASE_URL=postgresql://user@host/database, or add --dsn",
+        )
+    dsn = Dsn.parse(settings.dsn.get_secret_value(), os.environ)
+    return Source(
+        dsn=dsn,
+        name=settings.name or dsn.database,
+        jobs=settings.jobs,
+        compression_level=settings.compression_level,
+        lock_timeout=settings.lock_timeout,
+        stall_timeout=settings.stall_timeout,
+        tool_directories=settings.tool_directories,
+    )
+
+
+def open_backup(settings: Settings, selector: str, database: str | None) -> OpenBackup:
+    """Return the backup that is named, with the keys to read it."""
+    identities = load_identities(settings.identity)
+    repository = open_repository(settings)
+    return archives.open_backup(
+        repository,
+        repository.find(selector, database),
+        load_allowed_signers(settings, repository),
+        identities,
+    )
+
+
+def destination(settings: Settings, dsn: str, tables: Sequence[str]) -> Destination:
+    """Return where a restore goes."""
+    return Destination(
+        dsn=Dsn.parse(dsn, os.environ),
+        jobs=settings.jobs,
+        stall_timeout=settings.stall_timeout,
+        tool_directories=settings.tool_directories,
+        tables=tuple(tables),
+    )

@@ -1,0 +1,99 @@
+"""The command line: one small file a verb, loaded when it is called, so that --help is instant."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from backup.errors import StrongroomError
+
+_VERBS = (
+    "init",
+    "keygen",
+    "backup",
+    "list",
+    "show",
+    "verify",
+    "restore",
+    "inspect",
+    "doctor",
+    "demo",
+)
+
+
+class _Verbs(click.Group):
+    """The verbs in the order in which a newcomer meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(f"backup.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""Example: DATABASE_URL=postgresql://backup@db1/app strongroom backup
+
+Exit codes: 0 good, 2 wrong options or settings, 3 stored data is damaged, and more: see
+docs/exit-codes.md. Shell completion: eval "$(_STRONGROOM_COMPLETE=bash_source strongroom)".""",
+)
+@click.version_option(package_name="strongroom", prog_name="strongroom")
+@click.option("-v", "--verbose", is_flag=True, help="Log each step to standard error.")
+def root(verbose: bool) -> None:
+    """Encrypted, deduplicated backups of PostgreSQL, and the proof that the data comes back."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the documented code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = root(standalone_mode=False)
+    except StrongroomError as error:
+        click.echo(f"strongroom: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _ignore_signals()
+        click.echo("strongroom: interrupted; nothing half-made was left", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`strongroom list | head`): that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    # The second Ctrl-C of an impatient person must not break off the cleaning up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

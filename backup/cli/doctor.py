@@ -1,0 +1,78 @@
+"""`strongroom doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backup.cli.options import identity_option, json_option, load_settings, settings_options
+
+
+@click.command(
+    name="doctor",
+    short_help="Check that the next backup would work.",
+    epilog="Example: DATABASE_URL=postgresql://backup@db1/app strongroom doctor",
+)
+@settings_options
+@click.option("--dsn", metavar="URL", help="Database that would be backed up.")
+@identity_option
+@json_option
+def command(
+    *,
+    config: Path | None,
+    repository: str | None,
+    state_directory: Path | None,
+    dsn: str | None,
+    identity: Path | None,
+    as_json: bool,
+) -> None:
+    """Check that the next backup would work and be whole: store, keys, server, rights, tools.
+
+    The exit code is 1 if anything is bad.
+    """
+    import os
+    from datetime import UTC, datetime
+
+    from backup import app
+    from backup.cli import interruptible
+    from backup.cli.output import print_json
+    from backup.errors import StrongroomError
+    from backup.journeys.doctor import Check, check_database, check_repository
+
+    settings = load_settings(
+        config,
+        repository=repository,
+        state_directory=state_directory,
+        dsn=dsn,
+        identity=identity,
+    )
+    checks: list[Check] = []
+    try:
+        opened = app.open_repository(settings)
+        checks += check_repository(
+            opened,
+            lambda: app.load_writing_keys(settings, opened),
+            lambda: app.load_allowed_signers(settings, opened),
+            () if settings.identity is None else app.load_identities(settings.identity),
+            os.urandom,
+        )
+    except StrongroomError as error:
+        checks.append(
+            Check(name="repository", status="bad", observed=error.message, hint=error.hint)
+        )
+    try:
+        dsn_found = app.backup_source(settings).dsn
+        checks += interruptible.run(check_database(dsn_found, settings, lambda: datetime.now(UTC)))
+    except StrongroomError as error:
+        checks.append(Check(name="database", status="bad", observed=error.message, hint=error.hint))
+    is_bad = any(check.status == "bad" for check in checks)
+    if as_json:
+        print_json({"is_good": not is_bad, "checks": checks})
+    else:
+        for check in checks:
+            click.echo(f"{check.status:8} {check.name}: {check.observed}")
+            if check.hint:
+                click.echo(f"         hint: {check.hint}")
+    if is_bad:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,97 @@
+"""`strongroom verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backup.cli.options import (
+    database_option,
+    identity_option,
+    json_option,
+    load_settings,
+    settings_options,
+    signers_option,
+)
+
+
+@click.command(
+    name="verify",
+    short_help="Verify backups: read all that they refer to.",
+    epilog="Example: strongroom verify --all --identity identity.txt",
+)
+@click.argument("backup", required=False)
+@click.option("--all", "every", is_flag=True, help="All backups there are.")
+@settings_options
+@database_option
+@signers_option
+@identity_option
+@click.option("-j", "--jobs", type=int, help="Objects to read at once.")
+@json_option
+def command(
+    *,
+    backup: str | None,
+    every: bool,
+    config: Path | None,
+    repository: str | None,
+    state_directory: Path | None,
+    database: str | None,
+    allowed_signers: Path | None,
+    identity: Path | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Verify a backup (an id or `latest`), or --all: read everything that it refers to.
+
+    Without an identity: signatures, lists, and the SHA-256 of every object. With one: every
+    chunk is decrypted, authenticated and compared with its id as well. Exit code 3 means damage,
+    11 that nothing on this host vouches for the signer.
+    """
+    from backup import app
+    from backup.cli.output import print_json, size, watch
+    from backup.errors import IntegrityError, UnpinnedError
+    from backup.journeys.verify import verify
+
+    if every == (backup is not None):
+        raise click.UsageError("name a backup, `latest`, or --all")
+    settings = load_settings(
+        config,
+        repository=repository,
+        state_directory=state_directory,
+        allowed_signers=allowed_signers,
+        identity=identity,
+        jobs=jobs,
+    )
+    opened = app.open_repository(settings)
+    keys = opened.backups(database) if backup is None else [opened.find(backup, database)]
+    identities = () if settings.identity is None else app.load_identities(settings.identity)
+    with watch() as progress:
+        found = verify(
+            opened,
+            keys,
+            app.load_allowed_signers(settings, opened),
+            identities=identities,
+            jobs=settings.jobs,
+            progress=progress,
+        )
+    if as_json:
+        print_json({"is_good": found.is_good, "result": found})
+    for damage in found.damages if not as_json else ():
+        click.echo(f"DAMAGED  {damage.what}  (backups: {', '.join(damage.backups)})")
+    if found.damages:
+        raise IntegrityError(
+            f"{len(found.damages)} things are wrong in {opened.store.address}",
+            hint="docs/runbooks/damaged-repository.md: what to move away, and what comes back",
+        )
+    if found.unpinned:
+        raise UnpinnedError(
+            f"UNPINNED: nothing here says whose signatures count for {', '.join(found.unpinned)}",
+            hint="add --allowed-signers FILE, the line that `strongroom init` printed",
+        )
+    if not as_json:
+        depth = "decrypted and authenticated" if found.is_decrypted else "compared by SHA-256"
+        click.echo(
+            f"Good: {len(found.backups)} backups, {found.objects} objects, "
+            f"{size(found.object_bytes)} {depth}"
+        )

@@ -1,0 +1,324 @@
+"""`backup`: every table of one database at one moment, into the repository, encrypted.
+
+gather: keys, known chunks, an exported snapshot with its tables locked
+plan:   which part of the backup holds what (pure; `plan` returns it for `--dry-run`)
+act:    parallel pg_dumps of that snapshot, cut into chunks, while rows are counted in it
+report: the signed manifest, written last
+
+The function takes public keys and a chunk key only: no identity fits in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.errors import PostgresError
+from backup.journeys.openings import Opening
+from backup.journeys.progress import Progress
+from backup.journeys.reuse import Reusable, check_reused, find_reusable
+from backup.journeys.threads import Running, run_each, to_end
+from backup.lock import exclusive
+from backup.postgres import census, commands
+from backup.postgres.command import Command
+from backup.postgres.database import connect
+from backup.postgres.dsn import Dsn
+from backup.postgres.parts import Part, plan_parts
+from backup.postgres.process import reading
+from backup.postgres.snapshot import Snapshot, hold_snapshot
+from backup.postgres.tools import Tools, find_tools
+from backup.repository.access import Repository, SignedManifest
+from backup.repository.catalog import Catalog, Relation
+from backup.repository.layout import (
+    BackupId,
+    BackupKey,
+    encode_name,
+)
+from backup.repository.manifest import Manifest, Previous, StoredPart
+from backup.repository.writing import BackupWriter, WritingKeys
+from backup.unfinished import unfinished_list
+
+_log = logging.getLogger(__name__)
+
+_LOCK_HINT = (
+    "somebody waits to change a table that the backup reads: see wait_event_type Lock in"
+    " pg_stat_activity; run the backup again, or raise lock_timeout"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What to back up, and how gently."""
+
+    dsn: Dsn
+    name: str
+    jobs: int
+    compression_level: int
+    lock_timeout: timedelta
+    stall_timeout: timedelta
+    tool_directories: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A backup that exists and survives a power cut."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dumped:
+    """What the server gave: the stored parts with their lists, and the private catalogue."""
+
+    snapshot: Snapshot
+    tools: Tools
+    parts: tuple[tuple[StoredPart, bytes], ...]
+    catalog: Catalog
+    has_passwords: bool
+
+
+async def plan(source: Source) -> tuple[Part, ...]:
+    """Return the parts that a backup would have now; nothing is written anywhere."""
+    async with hold_snapshot(
+        source.dsn, application_name="strongroom plan", lock_timeout=source.lock_timeout
+    ) as snapshot:
+        find_tools(snapshot.server.major, bin_directories=source.tool_directories)
+        return _plan(snapshot, source)
+
+
+async def create(
+    source: Source,
+    repository: Repository,
+    keys: WritingKeys,
+    allowed: AllowedSigners | None,
+    *,
+    state_directory: Path,
+    clock: Callable[[], datetime],
+    random: Callable[[int], bytes],
+    version: str,
+    progress: Progress,
+) -> Created:
+    """Take one backup; on return its manifest survives a power cut.
+
+    On any exception there is no backup, and what was stored is used by the next run. Raises
+    `BusyError` if a backup of this database is at work on this host.
+    """
+    started = clock()
+    run = f"{repository.id}-{encode_name(source.name)}"
+    with (
+        exclusive(state_directory / "locks" / f"{run}.lock", f"backing up {source.name}"),
+        unfinished_list(state_directory / "unfinished" / f"{run}.chunks") as unfinished,
+    ):
+        await to_end(partial(_check_files, repository, keys))
+        earlier = await to_end(partial(repository.backups, source.name))
+        newest = earlier[-1].id if earlier else None
+        key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
+        reusable = await to_end(
+            partial(find_reusable, repository, source.name, allowed, unfinished)
+        )
+        writer = BackupWriter(
+            repository.store,
+            key,
+            keys,
+            sizes=repository.description.chunk_sizes,
+            level=source.compression_level,
+            known=reusable.chunks,
+            remember=unfinished.remember,
+        )
+        dumped = await _dump(source, writer, reusable, f"strongroom {key.id}", progress)
+        catalog_sha256 = await to_end(partial(_store_lists, writer, dumped))
+        await to_end(partial(check_reused, repository, writer.reused, reusable))
+        snapshot = dumped.snapshot
+        manifest = Manifest(
+            format=1,
+            repository_id=repository.id,
+            backup_id=key.id.text,
+            database=key.database,
+            database_name=snapshot.database,
+            cluster_id=snapshot.server.system_identifier or "",
+            cluster_name=snapshot.server.cluster_name,
+            server_version=snapshot.server.version,
+            tool_version=f"pg_dump {dumped.tools.version}",
+            written_by=version,
+            snapshot_id=snapshot.snapshot_id,
+            snapshot_time=snapshot.started_at.astimezone(UTC),
+            lsn=snapshot.lsn,
+            started=started,
+            finished=clock(),
+            parts=tuple(part for part, _ in dumped.parts),
+            recipients=tuple(recipient.fingerprint for recipient in keys.recipients),
+            files=keys.files,
+            catalog_sha256=catalog_sha256,
+            previous=_previous(reusable.previous),
+            log=None,
+            warnings=(*reusable.warnings, *_warnings(dumped)),
+        )
+        sha256 = await _finished(writer, manifest)
+        unfinished.forget()
+    _log.info("backup %s exists", key.id, extra={"action": "backup_finished"})
+    return Created(manifest=manifest, manifest_sha256=sha256, duration=clock() - started)
+
+
+async def _finished(writer: BackupWriter, manifest: Manifest) -> str:
+    """Make the backup exist, and say so even if the run is cancelled in this moment."""
+    made: list[str] = []
+    try:
+        await to_end(lambda: made.append(writer.finish(manifest)))
+    except asyncio.CancelledError:
+        if made:
+            _log.warning(
+                "interrupted too late: the backup exists, %s",
+                manifest.backup_id,
+                extra={"action": "backup_finished"},
+            )
+        raise
+    return made[0]
+
+
+def _check_files(repository: Repository, keys: WritingKeys) -> None:
+    """Raise `IntegrityError` if what `init` wrote is not there as this host remembers it.
+
+    A manifest vouches for these files too: a planted `restore.sh` must not be vouched for.
+    """
+    for file in keys.files:
+        repository.check_file(file)
+
+
+def _plan(snapshot: Snapshot, source: Source) -> tuple[Part, ...]:
+    return plan_parts(
+        snapshot.relations, jobs=source.jobs, large_object_bytes=snapshot.large_object_bytes
+    )
+
+
+async def _dump(
+    source: Source,
+    writer: BackupWriter,
+    reusable: Reusable,
+    application_name: str,
+    progress: Progress,
+) -> _Dumped:
+    """Store every part of one snapshot while its rows are counted; every dump exited with 0."""
+    running = Running()
+    async with hold_snapshot(
+        source.dsn, application_name=application_name, lock_timeout=source.lock_timeout
+    ) as snapshot:
+        tools = find_tools(snapshot.server.major, bin_directories=source.tool_directories)
+        parts = _plan(snapshot, source)
+        has_passwords = await _may_read_passwords(source.dsn, application_name)
+        dumps = commands.DumpSource(
+            tools=tools,
+            dsn=source.dsn.with_option("application_name", application_name),
+            snapshot_id=snapshot.snapshot_id,
+            lock_timeout=source.lock_timeout,
+        )
+        apart = [_table(part.relation) for part in parts if part.relation is not None]
+
+        def store(part: Part) -> tuple[StoredPart, bytes]:
+            running.check()
+            command = _command(dumps, part, apart, has_passwords=has_passwords)
+            try:
+                with (
+                    reading(command, stall=source.stall_timeout) as reader,
+                    running.entered(reader),
+                ):
+                    opening = Opening(reader, part.kind, command.label)
+                    return writer.store_part(part.name, part.kind, opening, progress.advance)
+            except PostgresError as error:
+                if "LOCK TABLE" not in error.message:
+                    raise
+                raise PostgresError(error.message, hint=_LOCK_HINT) from error
+
+        progress.begin("backing up", _expected_bytes(parts, reusable.previous))
+        async with census.first_failure_alone(), asyncio.TaskGroup() as tasks:
+            counting = tasks.create_task(snapshot.catalog(jobs=1))
+            storing = tasks.create_task(run_each(store, parts, jobs=source.jobs, running=running))
+    return _Dumped(
+        snapshot=snapshot,
+        tools=tools,
+        parts=tuple(storing.result()),
+        catalog=_with_parts(counting.result(), parts),
+        has_passwords=has_passwords,
+    )
+
+
+def _command(
+    dumps: commands.DumpSource,
+    part: Part,
+    apart: Sequence[commands.TableName],
+    *,
+    has_passwords: bool,
+) -> Command:
+    if part.relation is not None:
+        return commands.pg_dump_table(dumps, _table(part.relation))
+    if part.kind == "schema":
+        return commands.pg_dump_schema(dumps)
+    if part.kind == "globals":
+        return commands.pg_dumpall_globals(dumps.tools, dumps.dsn, with_passwords=has_passwords)
+    return commands.pg_dump_rest(dumps, apart)
+
+
+def _table(relation: Relation) -> commands.TableName:
+    return commands.TableName(schema=relation.schema, name=relation.name)
+
+
+def _with_parts(catalog: Catalog, parts: Sequence[Part]) -> Catalog:
+    """Return the catalogue with each table's own part written beside it."""
+    names = {_table(part.relation): part.name for part in parts if part.relation is not None}
+    return replace(
+        catalog,
+        relations=tuple(
+            replace(relation, part=names.get(_table(relation))) for relation in catalog.relations
+        ),
+    )
+
+
+def _store_lists(writer: BackupWriter, dumped: _Dumped) -> str:
+    for part, lines in dumped.parts:
+        writer.store_list(part, lines)
+    return writer.store_catalog(dumped.catalog)
+
+
+async def _may_read_passwords(dsn: Dsn, application_name: str) -> bool:
+    async with connect(dsn, application_name=application_name) as session:
+        return bool(await session.fetch_value("SELECT has_table_privilege('pg_authid', 'SELECT')"))
+
+
+def _expected_bytes(parts: Sequence[Part], previous: SignedManifest | None) -> int:
+    """Return about how much pg_dump is going to write: as much as last time, if there was one."""
+    if previous is not None:
+        return previous.manifest.plain_bytes
+    return sum(part.size_bytes for part in parts)
+
+
+def _previous(signed: SignedManifest | None) -> Previous | None:
+    if signed is None:
+        return None
+    return Previous(backup_id=signed.manifest.backup_id, manifest_sha256=signed.sha256)
+
+
+def _warnings(dumped: _Dumped) -> tuple[str, ...]:
+    """Return what this backup does not hold, for the person who will need it; no names in it."""
+    warnings = []
+    if not dumped.has_passwords:
+        warnings.append(
+            "roles are stored without passwords: the backup role may not read pg_authid"
+        )
+    if dumped.catalog.subscriptions:
+        warnings.append(
+            f"{len(dumped.catalog.subscriptions)} subscriptions come back disabled, or not at all"
+            " if the backup role is no superuser"
+        )
+    foreign = sum(one.kind == "foreign" for one in dumped.catalog.relations)
+    if foreign:
+        warnings.append(f"the rows of {foreign} foreign tables are not in the backup")
+    if dumped.snapshot.server.is_standby:
+        warnings.append("taken from a standby: rows of unlogged tables are not in the backup")
+    return tuple(warnings)

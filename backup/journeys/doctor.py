@@ -1,0 +1,187 @@
+"""`doctor`: would the next backup work, and would it be whole?
+
+Each check says what was observed and, where it is not good, what to do. It changes nothing but one
+probe object, which it removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.crypto.recipients import Identity
+from backup.errors import StrongroomError
+from backup.postgres.access import Access, read_access
+from backup.postgres.database import connect
+from backup.postgres.dsn import Dsn
+from backup.postgres.tools import find_tools
+from backup.repository.access import Repository
+from backup.repository.manifest import MANIFEST_NAMESPACE
+from backup.repository.writing import WritingKeys
+from backup.settings import Settings
+
+Status = Literal["good", "warning", "bad"]
+
+_CLOCK_TOLERANCE = timedelta(seconds=30)
+_PROBE = "leases/doctor-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Status
+    observed: str
+    hint: str | None = None
+
+
+def check_repository(
+    repository: Repository,
+    load_keys: Callable[[], WritingKeys],
+    load_signers: Callable[[], AllowedSigners | None],
+    identities: Sequence[Identity],
+    random: Callable[[int], bytes],
+) -> list[Check]:
+    """Return whether the store, the keys and the pins do for a backup."""
+    checks = [_probed(repository, random)]
+    try:
+        keys = load_keys()
+    except StrongroomError as error:
+        checks.append(_bad("keys", error))
+        return checks
+    recipients = ", ".join(recipient.fingerprint for recipient in keys.recipients)
+    checks.append(Check(name="keys", status="good", observed=f"encrypts to {recipients}"))
+    checks.append(_pinned(keys, load_signers))
+    if identities:
+        checks.append(_opened(repository, keys, identities))
+    return checks
+
+
+async def check_database(dsn: Dsn, settings: Settings, now: Callable[[], datetime]) -> list[Check]:
+    """Return whether the server can be reached, and the role can read all of the database."""
+    try:
+        async with connect(dsn, application_name="strongroom doctor") as session:
+            asked = now()
+            access = await read_access(session)
+    except StrongroomError as error:
+        return [_bad("connection", error)]
+    checks = [Check(name="connection", status="good", observed=f"{dsn}: {access.version}")]
+    try:
+        tools = find_tools(access.major, bin_directories=settings.tool_directories)
+        checks.append(
+            Check(name="client tools", status="good", observed=f"{tools.bin} ({tools.version})")
+        )
+    except StrongroomError as error:
+        checks.append(_bad("client tools", error))
+    return [*checks, *_access_checks(dsn, access), _clock(access.server_time, asked)]
+
+
+def _access_checks(dsn: Dsn, access: Access) -> list[Check]:
+    checks = [
+        _require(
+            "reads every table",
+            access.unreadable == 0,
+            f"{access.tables - access.unreadable} of {access.tables} tables",
+            f"GRANT pg_read_all_data TO {dsn.user}",
+        ),
+        _require(
+            "sees every row",
+            access.hidden == 0,
+            f"row security hides rows of {access.hidden} tables",
+            f"ALTER ROLE {dsn.user} BYPASSRLS: otherwise the dump fails",
+        ),
+        _require(
+            "reads large objects",
+            access.unreadable_large_objects == 0,
+            f"{access.unreadable_large_objects} cannot be read",
+            f"GRANT SELECT ON LARGE OBJECT … TO {dsn.user}, for each",
+        ),
+    ]
+    if not access.reads_passwords:
+        checks.append(
+            Check(
+                name="reads role passwords",
+                status="warning",
+                observed="no: roles are stored without them",
+                hint="set passwords anew after a restore, or back up as a superuser",
+            )
+        )
+    # Coordinator, schema dump and rest dump each hold a lock on each table.
+    if access.tables * 3 > access.lock_slots * 2:
+        checks.append(
+            Check(
+                name="lock table",
+                status="warning",
+                observed=f"{access.tables} tables, {access.lock_slots} lock slots",
+                hint="raise max_locks_per_transaction and restart the server",
+            )
+        )
+    return checks
+
+
+def _clock(server_time: datetime, here: datetime) -> Check:
+    difference = abs(server_time - here)
+    return Check(
+        name="clocks",
+        status="good" if difference <= _CLOCK_TOLERANCE else "warning",
+        observed=f"server and this host differ by {difference.total_seconds():.1f} s",
+        hint=None if difference <= _CLOCK_TOLERANCE else "set up time synchronisation on both",
+    )
+
+
+def _probed(repository: Repository, random: Callable[[int], bytes]) -> Check:
+    key, content = _PROBE + random(8).hex(), random(64)
+    store = repository.store
+    try:
+        store.put(key, content)
+        is_same = store.get(key) == content
+        store.delete(key)
+    except StrongroomError as error:
+        return _bad("store", error)
+    return _require("store", is_same, f"{store.address}: wrote and read a probe", "try another one")
+
+
+def _pinned(keys: WritingKeys, load_signers: Callable[[], AllowedSigners | None]) -> Check:
+    try:
+        signers = load_signers()
+    except StrongroomError as error:
+        return _bad("pins", error)
+    principal = signers and signers.principal_of(
+        keys.signing_key.public_key, namespace=MANIFEST_NAMESPACE
+    )
+    return _require(
+        "pins",
+        bool(principal),
+        f"this host's signatures count as {principal}" if principal else "own key is not pinned",
+        "add the line of this host's signing key to allowed_signers",
+    )
+
+
+def _opened(repository: Repository, keys: WritingKeys, identities: Sequence[Identity]) -> Check:
+    try:
+        is_same = repository.chunk_key(identities) == keys.chunk_key
+    except StrongroomError as error:
+        return _bad("identity", error)
+    return _require(
+        "identity",
+        is_same,
+        "opens the repository" if is_same else "the repository's chunk key is not this host's",
+        "check that --repository and the state directory belong together",
+    )
+
+
+def _require(name: str, is_good: bool, observed: str, hint: str) -> Check:
+    return Check(
+        name=name,
+        status="good" if is_good else "bad",
+        observed=observed,
+        hint=None if is_good else hint,
+    )
+
+
+def _bad(name: str, error: StrongroomError) -> Check:
+    return Check(name=name, status="bad", observed=error.message, hint=error.hint)

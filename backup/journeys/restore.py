@@ -1,0 +1,274 @@
+"""`restore`: a backup into a new database, and the rows counted when it is there.
+
+gather: the manifest, its signature, the private half, the server
+plan:   the steps, which `--dry-run` and a person's confirmation show
+act:    missing roles, a new database, definitions, data in parallel, indexes and constraints
+report: what was restored, and that every table holds the rows that were counted in the dump
+
+Nothing that exists is changed: no role, no database. A restore that fails drops the database that
+it made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backup.errors import IntegrityError
+from backup.journeys.archives import OpenBackup
+from backup.journeys.progress import Progress
+from backup.journeys.restoreplan import APPLICATION, WITHOUT_ROWS, Destination, RestorePlan
+from backup.journeys.threads import Running, run_each
+from backup.postgres import commands, selection, target
+from backup.postgres.command import Command
+from backup.postgres.commands import RestoreTarget, TableName
+from backup.postgres.database import connect
+from backup.postgres.dsn import Dsn
+from backup.postgres.globals import GlobalsPlan, statements_for
+from backup.postgres.process import MemoryFile, run, writing
+from backup.postgres.snapshot import hold_snapshot
+from backup.postgres.target import Surroundings
+from backup.repository.catalog import Catalog, Relation
+from backup.repository.manifest import StoredPart
+
+_log = logging.getLogger(__name__)
+
+# Building all indexes of a database takes as long as it takes.
+_NO_LIMIT = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A database that holds what the backup held: every count was compared."""
+
+    backup_id: str
+    database: str
+    destination: str
+    tables: int
+    rows: int
+    created_roles: tuple[str, ...]
+    notes: tuple[str, ...]
+    duration: timedelta
+
+
+async def restore(
+    backup: OpenBackup,
+    plan: RestorePlan,
+    destination: Destination,
+    *,
+    is_fresh: bool = False,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> Restored:
+    """Do what the plan says; on return the database is there and its rows were counted.
+
+    `is_fresh`: nobody else uses the cluster, so roles that exist get their attributes too. On any
+    exception the database is dropped again; roles that were created stay.
+    """
+    started = clock()
+    catalog = backup.catalog
+    progress.begin("restoring", sum(part.plain_bytes for part in plan.parts))
+    around = await _surroundings(destination.dsn)
+    globals_plan = statements_for(
+        await asyncio.to_thread(_text, backup, "globals"),
+        around.roles,
+        is_fresh=is_fresh,
+        bootstrap_superuser=catalog.bootstrap_superuser,
+    )
+    missing_tablespaces = tuple(sorted(set(globals_plan.tablespaces) - around.tablespaces))
+    into = RestoreTarget(
+        tools=plan.tools,
+        dsn=destination.dsn,
+        is_superuser=plan.is_superuser,
+        has_tablespaces=not missing_tablespaces,
+    )
+    await target.create_roles(destination.dsn, globals_plan, application_name=APPLICATION)
+    made = await target.create_database(
+        destination.dsn, catalog.database, application_name=APPLICATION
+    )
+    _log.info("database %s is made", made.name, extra={"action": "database_created"})
+    try:
+        with MemoryFile() as schema:
+            loaded = await _fill(
+                backup, plan, destination, into=into, schema=schema, progress=progress
+            )
+        if not plan.is_whole:
+            await _set_sequences(destination, catalog, plan)
+        tables, rows = await _count(_expected(catalog, plan, loaded), destination)
+        notes = await target.complete_database(
+            destination.dsn, catalog.database, application_name=APPLICATION
+        )
+    except BaseException:
+        await target.drop_created(destination.dsn, made, application_name=APPLICATION)
+        raise
+    return Restored(
+        backup_id=plan.backup_id,
+        database=plan.database,
+        destination=plan.destination,
+        tables=tables,
+        rows=rows,
+        created_roles=globals_plan.created_roles,
+        notes=(*made.notes, *notes, *_notes(globals_plan, missing_tablespaces, plan)),
+        duration=clock() - started,
+    )
+
+
+async def _fill(
+    backup: OpenBackup,
+    plan: RestorePlan,
+    destination: Destination,
+    *,
+    into: RestoreTarget,
+    schema: MemoryFile,
+    progress: Progress,
+) -> tuple[TableName, ...]:
+    """Load definitions, data and indexes; return the tables loaded, unless all were."""
+    running = Running()
+
+    def load_schema(part: StoredPart) -> None:
+        for chunk in backup.chunks(part):
+            schema.write(chunk)
+            progress.advance(len(chunk))
+        definitions(commands.pg_restore_seekable(into, "pre-data", part=part.name))
+
+    def definitions(command: Command) -> bytes:
+        return run(command, stdin=schema, timeout=_NO_LIMIT, entered=running.entered).stdout
+
+    await run_each(load_schema, [backup.part("schema")], jobs=1, running=running)
+    chosen = await _holding_rows(destination, plan)
+    streams = _streams(plan, backup.catalog, chosen)
+
+    def load(stream: tuple[StoredPart, TableName | None]) -> None:
+        part, table = stream
+        running.check()
+        command = commands.pg_restore_streamed(into, "data", part=part.name, table=table)
+        with writing(command, stall=destination.stall_timeout) as writer, running.entered(writer):
+            for chunk in backup.chunks(part):
+                if not writer.write(chunk):
+                    break
+                progress.advance(len(chunk))
+
+    await run_each(load, streams, jobs=destination.jobs, running=running)
+
+    def build(jobs: int) -> None:
+        if plan.is_whole:
+            definitions(commands.pg_restore_seekable(into, "post-data", part="schema", jobs=jobs))
+            return
+        listing = definitions(commands.pg_restore_list(plan.tools))
+        with selection.use_list(selection.standing_alone(listing)) as path:
+            # One session: several have deadlocked here, triggers of a partitioned table against
+            # indexes of its partitions, since the foreign keys that come between are left out.
+            definitions(
+                commands.pg_restore_seekable(into, "post-data", part="schema", use_list=path)
+            )
+
+    progress.begin("indexing", None)
+    await run_each(build, [destination.jobs], jobs=1, running=running)
+    return chosen
+
+
+async def _holding_rows(destination: Destination, plan: RestorePlan) -> tuple[TableName, ...]:
+    """Return the chosen tables that hold rows themselves: of a partitioned one, its leaves."""
+    if plan.is_whole:
+        return ()
+    async with connect(destination.dsn, application_name=APPLICATION) as session:
+        found = [
+            leaf
+            for relation in plan.relations
+            for leaf in await selection.leaves(
+                session, TableName(schema=relation.schema, name=relation.name)
+            )
+        ]
+    return tuple(dict.fromkeys(found))
+
+
+def _streams(
+    plan: RestorePlan, catalog: Catalog, chosen: Sequence[TableName]
+) -> list[tuple[StoredPart, TableName | None]]:
+    """Return what is fed to a pg_restore each, largest first: a part, or one table out of it."""
+    apart = {
+        TableName(schema=one.schema, name=one.name): one.part
+        for one in catalog.relations
+        if one.part is not None
+    }
+    streams: list[tuple[StoredPart, TableName | None]] = []
+    for part in sorted(plan.parts, key=lambda part: -part.plain_bytes):
+        if part.kind == "rest" and not plan.is_whole:
+            streams += [(part, table) for table in chosen if table not in apart]
+        elif part.kind == "rest" or (
+            part.kind == "table"
+            and (plan.is_whole or part.name in {apart.get(table) for table in chosen})
+        ):
+            streams.append((part, None))
+    return streams
+
+
+async def _set_sequences(destination: Destination, catalog: Catalog, plan: RestorePlan) -> None:
+    """Give the sequences that feed the chosen tables their values; all others start anew."""
+    values = {(one.schema, one.name): one for one in catalog.sequences}
+    async with connect(destination.dsn, application_name=APPLICATION) as session:
+        for relation in plan.relations:
+            table = TableName(schema=relation.schema, name=relation.name)
+            for name in await selection.owned_sequences(session, table):
+                state = values.get((name.schema, name.name))
+                if state is not None:
+                    await selection.set_sequence(session, state)
+
+
+def _expected(
+    catalog: Catalog, plan: RestorePlan, loaded: Sequence[TableName]
+) -> tuple[Relation, ...]:
+    """Return what was counted in the dump and has to be there again, as often as then."""
+    chosen = {(one.schema, one.name) for one in plan.relations}
+    chosen |= {(one.schema, one.name) for one in loaded}
+    return tuple(
+        one
+        for one in catalog.relations
+        if one.rows is not None
+        and one.kind not in WITHOUT_ROWS
+        and (plan.is_whole or (one.schema, one.name) in chosen)
+    )
+
+
+async def _count(expected: Sequence[Relation], destination: Destination) -> tuple[int, int]:
+    """Count the rows; return how many tables and rows there are. Raises on any difference."""
+    async with hold_snapshot(destination.dsn, application_name=APPLICATION) as snapshot:
+        observed = await snapshot.catalog(jobs=destination.jobs)
+    found = {(one.schema, one.name): one.rows for one in observed.relations}
+    for one in expected:
+        rows = found.get((one.schema, one.name))
+        if rows != one.rows:
+            raise IntegrityError(
+                f"table {one.schema}.{one.name} has {rows} rows after the restore,"
+                f" and had {one.rows} in the dump's snapshot",
+                hint="nothing was left behind; try an older backup, and report this one",
+            )
+    return len(expected), sum(one.rows or 0 for one in expected)
+
+
+async def _surroundings(dsn: Dsn) -> Surroundings:
+    async with target.maintenance(dsn, APPLICATION) as session:
+        return await target.read_surroundings(session)
+
+
+def _text(backup: OpenBackup, part: str) -> str:
+    return b"".join(backup.chunks(backup.part(part))).decode("utf-8")
+
+
+def _notes(
+    globals_plan: GlobalsPlan, missing_tablespaces: tuple[str, ...], plan: RestorePlan
+) -> tuple[str, ...]:
+    notes = []
+    if globals_plan.created_superusers:
+        notes.append(f"new superusers: {', '.join(globals_plan.created_superusers)}")
+    if missing_tablespaces:
+        notes.append(
+            "everything is in the default tablespace: the cluster has no tablespace"
+            f" {', '.join(missing_tablespaces)}"
+        )
+    if not plan.is_whole:
+        notes.append("tables that were not named are empty, and foreign keys were left out")
+    return tuple(notes)

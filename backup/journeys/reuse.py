@@ -1,0 +1,108 @@
+"""What is stored already and may be used again: from which backups, and whether it still is.
+
+Trusted are lists that a pinned key signed, and this host's own list of unfinished runs; and of
+these only what is in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.errors import IntegrityError, NotFoundError, StoreError
+from backup.repository.access import Repository, SignedManifest
+from backup.repository.known import KnownChunks
+from backup.repository.layout import CHUNKS_PREFIX, BackupKey, parse_chunk_object_key
+from backup.unfinished import UnfinishedList
+
+_log = logging.getLogger(__name__)
+
+# Chunks are recognised from this many of the newest backups: older ones hold little that these
+# do not, and reading their lists would cost more than it saves.
+_RECENT_OF_THIS_DATABASE = 3
+_RECENT_OF_EACH_OTHER = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reusable:
+    """What is known before the server is asked.
+
+    `backups` are those whose lists `chunks` came from; if one of them goes away during the run,
+    what was reused is looked for again.
+    """
+
+    chunks: KnownChunks
+    backups: frozenset[BackupKey]
+    has_unfinished: bool
+    previous: SignedManifest | None
+    warnings: tuple[str, ...]
+
+
+def find_reusable(
+    repository: Repository,
+    name: str,
+    allowed: AllowedSigners | None,
+    unfinished: UnfinishedList,
+) -> Reusable:
+    """Read which chunks are stored already, from signed manifests and unfinished runs only."""
+    known = KnownChunks()
+    present = _present_objects(repository)
+    # First, so that of two objects with one chunk the signed one counts.
+    known.add_present(unfinished.earlier(), present)
+    has_unfinished = len(known) > 0
+    warnings: list[str] = []
+    used: list[BackupKey] = []
+    previous: SignedManifest | None = None
+    # Oldest first, so that of two objects with one chunk the newer counts.
+    for key in _recent(repository.backups(), name):
+        try:
+            signed = repository.manifest(key, allowed)
+            if signed.signer.principal is None:
+                raise IntegrityError(f"{key.manifest} is signed by a key that is not pinned")
+            for part in signed.manifest.parts:
+                known.add_present(repository.refs(signed.manifest, part), present)
+        except (IntegrityError, NotFoundError) as error:
+            # The new backup stores again what it can't take over; the old one is for `verify`.
+            warnings.append(f"an earlier backup is damaged: {error.message}")
+            continue
+        used.append(key)
+        if key.database == name:
+            previous = signed
+    _log.info("%d chunks are stored already", len(known), extra={"action": "known_read"})
+    return Reusable(
+        chunks=known,
+        backups=frozenset(used),
+        has_unfinished=has_unfinished,
+        previous=previous,
+        warnings=tuple(warnings),
+    )
+
+
+def _recent(keys: Sequence[BackupKey], name: str) -> list[BackupKey]:
+    """Return the newest few backups of each database, oldest first."""
+    recent: list[BackupKey] = []
+    for database in {key.database for key in keys}:
+        count = _RECENT_OF_THIS_DATABASE if database == name else _RECENT_OF_EACH_OTHER
+        recent += sorted(key for key in keys if key.database == database)[-count:]
+    return sorted(recent, key=lambda key: (key.id, key.database))
+
+
+def check_reused(repository: Repository, reused: frozenset[bytes], reusable: Reusable) -> None:
+    """Raise if something this backup refers to may have been pruned while it was made."""
+    is_protected = reusable.backups <= set(repository.backups()) and not reusable.has_unfinished
+    if reused and not is_protected:
+        missing = reused - _present_objects(repository)
+        if missing:
+            raise StoreError(
+                f"{len(missing)} chunks were deleted from {repository.store.address} while this"
+                " backup was using them",
+                hint="run the backup again; it stores them anew",
+            )
+
+
+def _present_objects(repository: Repository) -> set[bytes]:
+    """Return the SHA-256 in the name of every chunk object."""
+    keys = repository.store.list(CHUNKS_PREFIX)
+    return {sha256 for key in keys if (sha256 := parse_chunk_object_key(key)) is not None}

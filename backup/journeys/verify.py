@@ -1,0 +1,183 @@
+"""`verify`: is everything that the backups refer to there, and is it what was written?
+
+Without an identity: signatures, lists, and the SHA-256 of every object. With one: every chunk is
+decrypted, authenticated to its end, decompressed and its id compared, and the private half is
+read. What is damaged is listed in full; one damaged object never hides the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.crypto.recipients import Identity
+from backup.errors import IntegrityError, KeyUnavailableError, NotFoundError, StoreError
+from backup.journeys.archives import find_chunk_key
+from backup.journeys.progress import Progress
+from backup.repository.access import Repository, SignedManifest
+from backup.repository.chunks import ChunkRef, check_object
+from backup.repository.layout import BackupKey, chunk_object_key
+
+_IN_FLIGHT_PER_JOB = 2
+# One object that cannot be read, or not opened, must not hide the next.
+_WRONG = (IntegrityError, KeyUnavailableError, NotFoundError, StoreError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """One thing that is wrong: with which object, and which backups it takes with it."""
+
+    what: str
+    backups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was read and found. `unpinned` are backups whose signer nothing here vouches for."""
+
+    backups: tuple[str, ...]
+    unpinned: tuple[str, ...]
+    is_decrypted: bool
+    objects: int
+    object_bytes: int
+    damages: tuple[Damage, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether backups were there, nothing was wrong and every signer was pinned."""
+        return bool(self.backups) and not self.damages and not self.unpinned
+
+
+def verify(
+    repository: Repository,
+    keys: Sequence[BackupKey],
+    allowed: AllowedSigners | None,
+    *,
+    identities: Sequence[Identity] = (),
+    jobs: int,
+    progress: Progress,
+) -> Verified:
+    """Read everything that `keys` refer to, each object once, and return what was found.
+
+    Raises `NotFoundError` if there is nothing to verify, `KeyUnavailableError` if the identities
+    do not open the repository: neither may look like a result.
+    """
+    if not keys:
+        raise NotFoundError(
+            f"{repository.store.address} holds no backup, so nothing was verified",
+            hint="take one with `strongroom backup`",
+        )
+    damages: dict[str, list[str]] = {}
+    manifests: list[SignedManifest] = []
+    for key in keys:
+        try:
+            manifests.append(repository.manifest(key, allowed))
+        except _WRONG as error:
+            damages.setdefault(error.message, []).append(key.id.text)
+    chunk_key = None
+    if identities:
+        _require_fitting(repository, manifests, identities)
+        chunk_key, problem = find_chunk_key(repository, identities)
+        if problem is not None:
+            damages[problem] = [key.id.text for key in keys]
+
+    refs: dict[ChunkRef, list[str]] = {}
+    for signed in manifests:
+        _collect(repository, signed, refs, damages, identities)
+
+    def check(ref: ChunkRef) -> None:
+        if identities:
+            repository.chunk(ref, identities, chunk_key)
+        else:
+            check_object(repository.object(ref), ref, chunk_object_key(ref.sha256))
+
+    object_bytes = sum(ref.object_bytes for ref in refs)
+    progress.begin("verifying", object_bytes)
+    for ref, message in _failures(check, iter(refs), jobs, progress):
+        damages.setdefault(message, []).extend(refs[ref])
+    return Verified(
+        backups=tuple(key.id.text for key in keys),
+        unpinned=tuple(
+            signed.manifest.backup_id for signed in manifests if signed.signer.principal is None
+        ),
+        is_decrypted=bool(identities),
+        objects=len(refs),
+        object_bytes=object_bytes,
+        damages=tuple(
+            Damage(what=what, backups=tuple(dict.fromkeys(backups)))
+            for what, backups in damages.items()
+        ),
+    )
+
+
+def _require_fitting(
+    repository: Repository, manifests: Sequence[SignedManifest], identities: Sequence[Identity]
+) -> None:
+    """Raise `KeyUnavailableError` if the identities open none of the backups."""
+    refusal: KeyUnavailableError | None = None
+    for signed in manifests:
+        try:
+            repository.catalog(signed.manifest, identities)
+        except KeyUnavailableError as error:
+            refusal = error
+        except (IntegrityError, StoreError):
+            continue  # is reported where every catalogue is read
+        else:
+            return
+    if refusal is not None:
+        raise refusal
+
+
+def _collect(
+    repository: Repository,
+    signed: SignedManifest,
+    refs: dict[ChunkRef, list[str]],
+    damages: dict[str, list[str]],
+    identities: Sequence[Identity],
+) -> None:
+    """Gather the objects of one backup; note files, lists and catalogue that are wrong."""
+    manifest = signed.manifest
+    for file in manifest.files:
+        try:
+            repository.check_file(file)
+        except _WRONG as error:
+            damages.setdefault(error.message, []).append(manifest.backup_id)
+    for part in manifest.parts:
+        try:
+            for ref in repository.refs(manifest, part):
+                backups = refs.setdefault(ref, [])
+                if not backups or backups[-1] != manifest.backup_id:
+                    backups.append(manifest.backup_id)
+        except _WRONG as error:
+            damages.setdefault(error.message, []).append(manifest.backup_id)
+    try:
+        if identities:
+            repository.catalog(manifest, identities)
+        else:
+            repository.check_catalog(manifest)
+    except _WRONG as error:
+        damages.setdefault(error.message, []).append(manifest.backup_id)
+
+
+def _failures(
+    check: Callable[[ChunkRef], None], refs: Iterator[ChunkRef], jobs: int, progress: Progress
+) -> Iterator[tuple[ChunkRef, str]]:
+    """Run `check` on each in `jobs` threads, a few ahead; yield those that failed, with why."""
+    with ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool:
+        waiting: list[tuple[ChunkRef, Future[None]]] = []
+
+        def settle(ref: ChunkRef, future: Future[None]) -> Iterator[tuple[ChunkRef, str]]:
+            try:
+                future.result()
+            except _WRONG as error:
+                yield ref, error.message
+            progress.advance(ref.object_bytes)
+
+        for ref in refs:
+            waiting.append((ref, pool.submit(check, ref)))
+            if len(waiting) >= jobs * _IN_FLIGHT_PER_JOB:
+                yield from settle(*waiting.pop(0))
+        for ref, future in waiting:
+            yield from settle(ref, future)

@@ -1,0 +1,1 @@
+"""The edge to PostgreSQL: client tools, connections, snapshots, scratch clusters."""

@@ -1,0 +1,53 @@
+"""What may be started, as values: a command, whom it runs as, what it finds around it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from pydantic import SecretStr
+
+SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The name that a child's standard input has in the child; with `run` it can seek in it.
+STANDARD_INPUT: Final = "/proc/self/fd/0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAs:
+    """The user that a child runs as when we are root."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to start. `label` names it in messages: what is done and to what.
+
+    `passfile` is the text of a libpq password file. `death_signal` is what it gets when we die,
+    `grace` how long it has to go before it is killed.
+    """
+
+    label: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    passfile: SecretStr | None = None
+    user: RunAs | None = None
+    death_signal: signal.Signals = signal.SIGTERM
+    grace: timedelta = timedelta(seconds=5)
+
+
+def child_environment(given: Mapping[str, str], home: str) -> dict[str, str]:
+    """Return the whole environment of a child: these few, and what its command gives."""
+    return {
+        "PATH": SEARCH_PATH,
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "LC_MESSAGES": "C",  # messages are read by people and by us: never translated
+        "TZ": "UTC",
+        **given,
+    }

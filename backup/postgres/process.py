@@ -1,0 +1,280 @@
+"""The only place where processes start: without a shell, minded, and reaped on every path.
+
+A child gets an environment made from nothing, its own session, and its password through a file
+that exists in memory only. It dies when we do: `setpriv --pdeathsig` asks the kernel for it,
+since a `preexec_fn` is not safe in a process that has threads.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess  # noqa: TID251
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Final
+
+from backup.errors import ToolMissingError
+from backup.postgres.child import Child
+from backup.postgres.command import (
+    SEARCH_PATH,
+    STANDARD_INPUT,
+    Command,
+    RunAs,
+    child_environment,
+)
+from backup.postgres.pipes import Buffer, MemoryFile, Reader, Server, Writer
+
+__all__ = [
+    "STANDARD_INPUT",
+    "Buffer",
+    "Command",
+    "Finished",
+    "MemoryFile",
+    "Reader",
+    "RunAs",
+    "Server",
+    "Writer",
+    "reading",
+    "run",
+    "serving",
+    "writing",
+]
+
+PIPE_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a command that succeeded wrote."""
+
+    stdout: bytes
+    stderr_tail: str
+
+
+def run(
+    command: Command,
+    *,
+    timeout: timedelta,
+    stdin: Buffer | MemoryFile | None = None,
+    entered: Callable[[Child], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Finished:
+    """Run to the end and return the output. `stdin` is seekable, as `STANDARD_INPUT`.
+
+    `entered` surrounds its life and is given it: its `end` may be called from any thread. Raises
+    `PostgresError` for any exit code but 0, `StalledError` after `timeout`.
+    """
+    with _pipe() as (output, output_end):
+        given = _nothing() if stdin is None else _seekable(stdin, command.user)
+        with (
+            _started(command, stdin=given, stdout=output_end, timeout=timeout) as child,
+            entered(child),
+        ):
+            stdout = bytearray()
+            while data := os.read(output, PIPE_BYTES):
+                stdout += data
+            child.check()
+    return Finished(stdout=bytes(stdout), stderr_tail=child.stderr_tail)
+
+
+@contextlib.contextmanager
+def reading(command: Command, *, stall: timedelta) -> Iterator[Reader]:
+    """Start a command whose output is read.
+
+    It is ended when no byte was read for `stall`, whether it gave none or we took none. Leaving
+    the block waits, and raises unless all output was read and the exit code is 0; an exception
+    ends it.
+    """
+    with (
+        _pipe() as (output, output_end),
+        _started(command, stdin=_nothing(), stdout=output_end, stall=stall) as child,
+    ):
+        reader = Reader(child, output)
+        yield reader
+        reader.finish()
+
+
+@contextlib.contextmanager
+def writing(command: Command, *, stall: timedelta) -> Iterator[Writer]:
+    """Start a command that is written to.
+
+    It is ended when no byte was written for `stall`, whether it took none or we gave none. Leaving
+    the block closes its input, waits, and raises unless the exit code is 0. An exception ends it,
+    and it never sees the end of its input.
+    """
+    input_end, feed = os.pipe()
+    _enlarge(feed)
+    try:
+        with _started(command, stdin=input_end, stdout=None, stall=stall) as child:
+            yield Writer(child, feed)
+            os.close(feed)
+            feed = -1
+            child.check()
+    finally:
+        if feed >= 0:
+            os.close(feed)
+
+
+@contextlib.contextmanager
+def serving(command: Command, *, stop: signal.Signals) -> Iterator[Server]:
+    """Start a command that goes on; leaving the block ends it with `stop` and waits."""
+    with _started(command, stdin=_nothing(), stdout=None) as child:
+        try:
+            yield Server(child)
+        finally:
+            child.end(stop)
+
+
+@contextlib.contextmanager
+def _started(
+    command: Command,
+    *,
+    stdin: int,
+    stdout: int | None,
+    stall: timedelta | None = None,
+    timeout: timedelta | None = None,
+) -> Iterator[Child]:
+    """Start, and have it reaped whatever happens. Closes `stdin` and `stdout`, the child's ends."""
+    stderr, stderr_end = os.pipe()
+    try:
+        popen = _spawn(command, stdin, stderr_end if stdout is None else stdout, stderr_end)
+    except BaseException:
+        os.close(stderr)
+        raise
+    finally:
+        for descriptor in (stdin, stderr_end, *(() if stdout is None else (stdout,))):
+            os.close(descriptor)
+    try:
+        child = Child(
+            label=command.label,
+            pid=popen.pid,
+            reap=popen.wait,
+            stderr=stderr,
+            stall=stall,
+            timeout=timeout,
+            grace=command.grace,
+        )
+    except BaseException:
+        popen.kill()
+        popen.wait()
+        os.close(stderr)
+        raise
+    try:
+        yield child
+    except BaseException:
+        child.end()
+        raise
+    finally:
+        child.wait()
+
+
+def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    if shutil.which(command.argv[0], path=SEARCH_PATH) is None:
+        raise ToolMissingError(f"{command.label}: {command.argv[0]} is not there or cannot be run")
+    environment = child_environment(command.environment, os.environ.get("HOME", "/"))
+    with contextlib.ExitStack() as stack:
+        inherited: tuple[int, ...] = ()
+        if command.passfile is not None:
+            passfile = stack.enter_context(
+                MemoryFile(command.passfile.get_secret_value().encode(), owner=command.user)
+            )
+            inherited = (passfile.descriptor,)
+            environment["PGPASSFILE"] = f"/proc/self/fd/{passfile.descriptor}"
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                _with_privileges(command),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=inherited,
+            )
+
+        starting = _spawner.submit(start)
+        try:
+            return starting.result()
+        except OSError as error:
+            raise ToolMissingError(
+                f"{command.label}: cannot start {command.argv[0]}: {error.strerror}"
+            ) from error
+        except BaseException:
+            # Interrupted: what was started all the same must not outlive this.
+            concurrent.futures.wait([starting])
+            if starting.exception() is None:
+                starting.result().kill()
+                starting.result().wait()
+            raise
+
+
+def _with_privileges(command: Command) -> tuple[str, ...]:
+    user = command.user
+    if user is None:
+        change: tuple[str, ...] = ()
+    else:
+        ids = (f"--reuid={user.uid}", f"--regid={user.gid}")
+        change = (*ids, "--clear-groups", "--no-new-privs")
+    setpriv = _setpriv()
+    if setpriv is None:
+        if user is not None:
+            raise ToolMissingError("setpriv is not installed", hint="apt install util-linux")
+        return command.argv
+    signal_name = command.death_signal.name.removeprefix("SIG")
+    return (setpriv, f"--pdeathsig={signal_name}", *change, "--", *command.argv)
+
+
+@cache
+def _setpriv() -> str | None:
+    return shutil.which("setpriv", path=SEARCH_PATH)
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """Yield both ends of a large pipe; the first is closed after the block."""
+    read_end, write_end = os.pipe()
+    _enlarge(write_end)
+    try:
+        yield read_end, write_end
+    finally:
+        os.close(read_end)
+
+
+def _enlarge(pipe: int) -> None:
+    # A user's pipes together have a limit; the default size works too, with more switches.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _nothing() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _seekable(content: Buffer | MemoryFile, user: RunAs | None) -> int:
+    if isinstance(content, MemoryFile):
+        return content.reopened()
+    with MemoryFile(content, owner=user) as file:
+        return file.reopened()
+
+
+def _new_spawner() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="spawn")
+
+
+def _renew_spawner() -> None:
+    global _spawner  # noqa: PLW0603  (a forked copy of us has no threads)
+    _spawner = _new_spawner()
+
+
+# The kernel's parent of a child is the *thread* that started it: with --pdeathsig, children of a
+# pool's worker would die with that worker. This thread lives as long as we do.
+_spawner = _new_spawner()
+os.register_at_fork(after_in_child=_renew_spawner)

@@ -1,0 +1,1 @@
+"""What is stored: chunks, manifests, catalogues, and the stores that hold them."""

@@ -1,0 +1,82 @@
+"""The chunks of runs that did not finish, so that the next run uses what they stored.
+
+A file in the state directory: lines as in a chunk list, written as the objects are put. It is a
+hint and no proof: a line counts only while the object named by its SHA-256 is in the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backup.errors import IntegrityError, StoreError
+from backup.repository.chunks import ChunkRef, decode_list, encode_list
+
+
+class UnfinishedList:
+    """What this run and the unfinished ones before it have put."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def earlier(self) -> Iterator[ChunkRef]:
+        """Yield what earlier runs noted; a line that a crash cut short is passed over."""
+        try:
+            with self._path.open("rb") as lines:
+                for line in lines:
+                    with contextlib.suppress(IntegrityError):
+                        yield from decode_list(line, self._path.name)
+        except OSError as error:
+            raise _store_error(self._path, error) from error
+
+    def remember(self, ref: ChunkRef) -> None:
+        """Note a chunk; one write, so that a kill leaves whole lines. Raises `StoreError`."""
+        line = encode_list([ref])
+        try:
+            with self._lock:
+                written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise _store_error(self._path, error) from error
+        if written != len(line):
+            raise StoreError(f"writing {self._path}: no space for a whole line")
+
+    def forget(self) -> None:
+        """The backup exists: its own lists name the chunks from now on."""
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_list(path: Path) -> Iterator[UnfinishedList]:
+    """Open the list, or begin one; it stays behind unless it was told to forget."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _store_error(path, error) from error
+    try:
+        _end_line(path, descriptor)
+        yield UnfinishedList(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _end_line(path: Path, descriptor: int) -> None:
+    """End a line that a crash cut short: it must neither count nor swallow the next one."""
+    try:
+        if os.fstat(descriptor).st_size:
+            os.write(descriptor, b"-\n")
+    except OSError as error:
+        raise _store_error(path, error) from error
+
+
+def _store_error(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"writing {path}: {error.strerror or error}",
+        hint="the state directory must be this user's own, with space left on its disk",
+    )

@@ -1,0 +1,62 @@
+"""Fixtures for every test: real servers, started once a session, and fresh databases on them."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backup.postgres.dsn import Dsn
+from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Servers by major."""
+    with contextlib.ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def clean_servers(servers: Servers) -> Iterator[None]:
+    """Nothing of this module's is left on the shared servers for the next one."""
+    yield
+    servers.clean()
+
+
+@pytest.fixture(scope="session", params=MAJORS, ids=lambda major: f"pg{major}")
+def server(request: pytest.FixtureRequest, servers: Servers) -> LabServer:
+    """The server of every major, one after the other."""
+    return servers.of_major(request.param)
+
+
+@pytest.fixture(scope="session")
+def any_server(servers: Servers) -> LabServer:
+    """One server, for what does not depend on the major."""
+    return servers.of_major(ANY_MAJOR)
+
+
+@pytest.fixture
+def database(server: LabServer) -> Iterator[Dsn]:
+    """A fresh, empty database on the server of every major."""
+    with server.fresh_database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def any_database(any_server: LabServer) -> Iterator[Dsn]:
+    """A fresh, empty database on one server."""
+    with any_server.fresh_database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def shared_directory() -> Iterator[Path]:
+    """An empty directory that servers can read too, whoever they run as."""
+    with tempfile.TemporaryDirectory(prefix="strongroom-test-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path

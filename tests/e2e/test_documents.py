@@ -1,0 +1,40 @@
+"""What documents name is there: linked pages, modules, machines."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.documents import ROOT
+
+PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+MACHINE = re.compile(r'"(\w+)" => \{ address: "([0-9.]+)"')
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A page that is linked exists."""
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_tree_names_modules_that_exist() -> None:
+    """`architecture.md` shows the house as it is."""
+    tree = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("```")[1]
+    modules = {path.name for path in (ROOT / "backup").rglob("*.py")}
+    assert set(re.findall(r"\w+\.py", tree)) <= modules
+
+
+def test_machines_and_inventory_agree() -> None:
+    """The Vagrantfile's machines are those of `inventories/vagrant.py`."""
+    groups = runpy.run_path(str(ROOT / "inventories/vagrant.py"))
+    listed = {
+        name: data["ssh_hostname"]
+        for group in (groups["database_servers"], groups["backup_hosts"])
+        for name, data in group
+    }
+    assert listed == dict(MACHINE.findall((ROOT / "Vagrantfile").read_text(encoding="utf-8")))

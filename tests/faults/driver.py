@@ -1,0 +1,73 @@
+"""The command line as its own process, with something that breaks at a chosen moment.
+
+`FAULT` in the environment is a JSON object:
+
+    batch_bytes      how much a local store gathers before it flushes and links
+    table_threshold  from which size a table is dumped by a pg_dump of its own
+    calls            which functions of `os` are counted: `["link", "fsync"]`
+    at, then         at this call: `"kill"` (SIGKILL to ourselves) or the number of an errno
+    report           where to write what was counted, and the peak of memory, at the end
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backup.cli import main
+from backup.postgres.parts import plan_parts
+from backup.repository.stores import local
+
+
+class Breaker:
+    """Counts calls, and breaks one of them."""
+
+    def __init__(self, names: list[str], at: int | None, then: str | int) -> None:
+        self.count = 0
+        self._at = at
+        self._then = then
+        self._lock = threading.Lock()
+        for name in names:
+            setattr(os, name, self._broken(getattr(os, name)))
+
+    def _broken(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                self.count += 1
+                is_due = self.count == self._at
+            if is_due and self._then == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if is_due:
+                raise OSError(self._then, os.strerror(int(self._then)))
+            return function(*arguments, **named)
+
+        return call
+
+
+def _peak_kib() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def run() -> None:
+    """Set the fault up and run the command line."""
+    fault = json.loads(os.environ.pop("FAULT", "{}"))
+    local._BATCH_BYTES = fault.get("batch_bytes", local._BATCH_BYTES)
+    if "table_threshold" in fault:
+        (plan_parts.__kwdefaults__ or {})["threshold"] = fault["table_threshold"]
+    breaker = Breaker(fault.get("calls", []), fault.get("at"), fault.get("then", "kill"))
+    try:
+        main()
+    finally:
+        if "report" in fault:
+            report = {"calls": breaker.count, "peak_kib": _peak_kib()}
+            Path(fault["report"]).write_text(json.dumps(report), encoding="ascii")
+
+
+if __name__ == "__main__":
+    run()

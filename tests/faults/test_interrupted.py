@@ -1,0 +1,87 @@
+"""Ctrl-C and systemd's SIGTERM: exit code 130, nobody left at work, an honest last word."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess  # noqa: TID251 - the type of a started command line
+import time
+
+import pytest
+
+from tests.faults.conftest import Numbers
+from tests.faults.test_server import SLOW
+from tests.faults.vault import Vault, finish, wrapped_tools
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+INTERRUPTED = 130
+
+
+def interrupted(process: subprocess.Popen[str], number: signal.Signals, after: float) -> None:
+    """Send the signal after a while, twice, as an impatient person does."""
+    time.sleep(after)
+    process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_backup_is_interrupted(
+    vault: Vault, numbers: Numbers, chance: random.Random, number: signal.Signals
+) -> None:
+    """An interrupted backup is no backup, and the next run goes on from it."""
+    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=SLOW) as tools:
+        for _ in range(numbers.of(5, 50)):
+            process = vault.start_backup("--tool-directories", tools)
+            interrupted(process, number, chance.uniform(0.35, 1.0))
+            done = finish(process)
+            assert done.code == INTERRUPTED, done.stderr
+            assert "strongroom: interrupted" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert vault.backups() == []
+            vault.assert_nobody_left()
+    assert vault.backup().code == 0
+    vault.assert_whole()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_backup_is_interrupted_when_it_is_nearly_done(
+    vault: Vault, numbers: Numbers, chance: random.Random, number: signal.Signals
+) -> None:
+    """Whatever the moment, there is a whole backup or none, and what is said is true."""
+    for _ in range(numbers.of(6, 60)):
+        before = vault.backups()
+        process = vault.start_backup()
+        interrupted(process, number, chance.uniform(0.4, 1.0))
+        done = finish(process)
+        if done.code == INTERRUPTED:
+            if len(vault.backups()) > len(before):
+                assert "the backup exists" in done.stderr
+            assert "Traceback" not in done.stderr, done.stderr
+        else:
+            # It was so early that Python itself ended, or so late that all was done.
+            assert done.code in {0, -number}, done.stderr
+        vault.assert_nobody_left()
+    assert vault.backup().code == 0
+    vault.assert_whole()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_restore_is_interrupted(
+    vault: Vault, numbers: Numbers, chance: random.Random, number: signal.Signals
+) -> None:
+    """The database that an interrupted restore made is dropped."""
+    assert vault.backup().code == 0
+    target = f"{vault.dsn.database}_restored"
+    slow = 'case "$*" in *section=data*) sleep 0.8;; esac\nexec "$real" "$@"'
+    to = vault.dsn.with_database(target).conninfo()
+    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_restore=slow) as tools:
+        arguments = ("restore", "latest", "--identity", vault.identity_file, "--to", to, "--json")
+        for _ in range(numbers.of(5, 50)):
+            process = vault.start(*arguments, "--tool-directories", tools)
+            interrupted(process, number, chance.uniform(0.5, 1.3))
+            done = finish(process)
+            assert done.code == INTERRUPTED, done.stderr
+            assert "Traceback" not in done.stderr
+            vault.assert_nobody_left()
+            assert target not in vault.databases(), done.stderr

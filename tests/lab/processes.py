@@ -1,0 +1,31 @@
+"""What tests ask about processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from datetime import timedelta
+
+from backup.postgres.command import Command
+
+SOON = timedelta(seconds=20)
+
+
+def is_gone(pid: int, within: timedelta = SOON) -> bool:
+    """The process has ended, or ends within the limit."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        return bool(poller.poll(within.total_seconds() * 1000))
+    finally:
+        os.close(pidfd)
+
+
+def python(script: str, *arguments: str) -> Command:
+    """A command that runs a Python script."""
+    return Command(label="script", argv=(sys.executable, "-I", "-c", script, *arguments))

@@ -1,0 +1,279 @@
+"""Where settings come from, which source wins, and that a mistake is never passed over."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backup.errors import SettingsError
+from backup.settings import Settings, config_path, load
+
+SECRET = "hunter2-canary"
+DSN = f"postgresql://backup:{SECRET}@db/portal"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home directory without any settings."""
+    return tmp_path / "home"
+
+
+def loaded(home: Path, environment: Mapping[str, str] | None = None, **named: Any) -> Settings:
+    """Settings of an ordinary user with nothing else around."""
+    return load(environment={"HOME": str(home), **(environment or {})}, is_root=False, **named)
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    """A settings file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def dsn_of(settings: Settings) -> str | None:
+    """The secret itself."""
+    return settings.dsn.get_secret_value() if settings.dsn else None
+
+
+def test_without_anything_there_are_defaults(home: Path) -> None:
+    """Nothing is read but what was handed in."""
+    settings = loaded(home)
+    assert settings.repository is None
+    assert settings.dsn is None
+    assert settings.state_directory == home / ".local/state/strongroom"
+    assert 1 <= settings.jobs <= 4
+    assert settings.compression_level == 1
+    assert settings.lock_timeout == timedelta(minutes=1)
+    assert settings.stall_timeout == timedelta(minutes=10)
+    assert settings.tool_directories == ()
+
+
+def test_files_are_looked_for_where_such_files_are(tmp_path: Path) -> None:
+    """Root's in /etc, a user's in XDG's places, systemd's where it says."""
+    home = {"HOME": "/home/ann"}
+    assert config_path({}, is_root=True) == Path("/etc/strongroom/strongroom.toml")
+    assert config_path(home, is_root=False) == Path("/home/ann/.config/strongroom/strongroom.toml")
+    assert config_path({**home, "XDG_CONFIG_HOME": "/x"}, is_root=False) == Path(
+        "/x/strongroom/strongroom.toml"
+    )
+    assert config_path({"STRONGROOM_CONFIG": "/y.toml"}, is_root=True) == Path("/y.toml")
+    assert config_path({}, is_root=False).is_absolute()
+    named = write(tmp_path / "s.toml", "")
+
+    def state(environment: Mapping[str, str], *, is_root: bool) -> Path:
+        return load(environment=environment, is_root=is_root, config=named).state_directory
+
+    assert state({}, is_root=True) == Path("/var/lib/strongroom")
+    assert state({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, is_root=True) == Path("/var/lib/a")
+    assert state({"XDG_STATE_HOME": "/x"}, is_root=False) == Path("/x/strongroom")
+
+
+def test_stronger_sources_win(home: Path, tmp_path: Path) -> None:
+    """Command line, STRONGROOM_*, credentials, file, and last DATABASE_URL."""
+    credentials = tmp_path / "credentials"
+    write(credentials / "dsn", "postgresql://credential/x\n")
+    file = write(home / ".config/strongroom/strongroom.toml", 'dsn = "postgresql://file/x"\n')
+    weakest = {"DATABASE_URL": "postgresql://url/x"}
+    with_credentials = {**weakest, "CREDENTIALS_DIRECTORY": str(credentials)}
+    with_variable = {**with_credentials, "STRONGROOM_DSN": "postgresql://variable/x"}
+
+    def dsn(environment: Mapping[str, str], **overrides: str | None) -> str | None:
+        return dsn_of(loaded(home, environment, overrides=overrides))
+
+    assert dsn(with_variable, dsn="postgresql://line/x") == "postgresql://line/x"
+    assert dsn(with_variable, dsn=None) == "postgresql://variable/x"
+    assert dsn(with_credentials) == "postgresql://credential/x"
+    assert dsn(weakest) == "postgresql://file/x"
+    file.unlink()
+    assert dsn(weakest) == "postgresql://url/x"
+    assert dsn({}) is None
+
+
+def test_a_file_sets_everything(home: Path, tmp_path: Path) -> None:
+    """Durations are seconds or ISO 8601."""
+    file = write(
+        tmp_path / "s.toml",
+        """
+        repository = "/srv/backups"
+        state_directory = "/var/lib/x"
+        name = "portal"
+        jobs = 3
+        compression_level = 7
+        lock_timeout = 30
+        stall_timeout = "PT1H"
+        tool_directories = ["/opt/pg/bin"]
+        allowed_signers = "/etc/strongroom/allowed_signers"
+        identity = "/root/identity.txt"
+        """,
+    )
+    settings = loaded(home, config=file)
+    assert settings.repository == "/srv/backups"
+    assert settings.name == "portal"
+    assert (settings.jobs, settings.compression_level) == (3, 7)
+    assert settings.lock_timeout == timedelta(seconds=30)
+    assert settings.stall_timeout == timedelta(hours=1)
+    assert settings.tool_directories == (Path("/opt/pg/bin"),)
+    assert settings.allowed_signers == Path("/etc/strongroom/allowed_signers")
+    assert settings.identity == Path("/root/identity.txt")
+
+
+def test_variables_are_found_in_either_case_and_lists_are_json(home: Path) -> None:
+    """As pydantic reads them."""
+    settings = loaded(home, {"strongroom_jobs": "3", "STRONGROOM_TOOL_DIRECTORIES": '["/a", "/b"]'})
+    assert settings.jobs == 3
+    assert settings.tool_directories == (Path("/a"), Path("/b"))
+
+
+def test_the_credentials_directory_is_known_by_its_variable(home: Path, tmp_path: Path) -> None:
+    """Keys are looked for there as well."""
+    (tmp_path / "signing.key").write_text("not a setting")
+    settings = loaded(home, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert settings.credentials_directory == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("variables", "dsn"),
+    [
+        ({"POSTGRES_HOST": "db", "POSTGRES_USER": "u"}, "postgresql://u@db:5432/u"),
+        (
+            {
+                "POSTGRES_HOST": "db",
+                "POSTGRES_USER": "u@x",
+                "POSTGRES_PASSWORD": "p/:@",
+                "POSTGRES_DB": "a b",
+                "POSTGRES_PORT": "6432",
+            },
+            "postgresql://u%40x:p%2F%3A%40@db:6432/a%20b",
+        ),
+        (
+            {"POSTGRES_HOST": "/run/postgresql", "POSTGRES_USER": "u"},
+            "postgresql://u@%2Frun%2Fpostgresql:5432/u",
+        ),
+        ({"POSTGRES_HOST": "::1", "POSTGRES_USER": "u"}, "postgresql://u@[::1]:5432/u"),
+        ({"POSTGRES_HOST": "db", "POSTGRES_DB": "x"}, None),
+        ({"POSTGRES_USER": "u"}, None),
+        ({"DATABASE_URL": "postgresql://a/b", "POSTGRES_HOST": "c"}, "postgresql://a/b"),
+    ],
+)
+def test_the_variables_of_the_container_image_make_a_dsn(
+    home: Path, variables: Mapping[str, str], dsn: str | None
+) -> None:
+    """Host and user at least, everything quoted."""
+    assert dsn_of(loaded(home, variables)) == dsn
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'dsnn = "{DSN}"', "dsnn: extra inputs are not permitted"),
+        (f'dsn = ["{DSN}"]', "dsn: "),
+        (f'[dsn]\nurl = "{DSN}"', "dsn: "),
+        ("jobs = 0", "jobs: input should be greater than or equal to 1"),
+        ("jobs = 65", "jobs: "),
+        ("compression_level = 20", "compression_level: "),
+        ("lock_timeout = 0", "lock_timeout: "),
+        ('stall_timeout = "soon"', "stall_timeout: "),
+        ('repository = ""', "repository: "),
+        ('name = ""', "name: "),
+        (f'dsn = "{DSN}', "is not TOML"),
+        (b'dsn = "\xff"', "is not UTF-8"),
+    ],
+)
+def test_a_mistake_in_the_file_is_refused_by_name(
+    home: Path, tmp_path: Path, text: str | bytes, message: str
+) -> None:
+    """With the file and the field; the value is never shown, not even in a traceback."""
+    file = write(tmp_path / "s.toml", text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        loaded(home, config=file)
+    assert str(file) in caught.value.message
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("variable", ["STRONGROOM_DNS", "strongroom_repo", "STRONGROOM_"])
+def test_a_variable_that_is_no_setting_is_refused(home: Path, variable: str) -> None:
+    """A typo must not switch a backup off; the hint lists what there is."""
+    with pytest.raises(SettingsError, match=f"environment variable {variable} is not") as caught:
+        loaded(home, {variable: SECRET})
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert "STRONGROOM_REPOSITORY" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STRONGROOM_TOOL_DIRECTORIES", f"/usr/{SECRET}"),
+        ("STRONGROOM_JOBS", SECRET),
+        ("STRONGROOM_REPOSITORY", ""),
+        ("STRONGROOM_DSN", ""),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_refused(home: Path, variable: str, value: str) -> None:
+    """An empty one as well: it would name the directory we are in."""
+    with pytest.raises(SettingsError, match=r"(?i)strongroom_") as caught:
+        loaded(home, {variable: value})
+    assert variable.removeprefix("STRONGROOM_").lower() in caught.value.message
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_file_that_is_named_must_exist(home: Path, tmp_path: Path) -> None:
+    """On the command line or by STRONGROOM_CONFIG, unless it is about to be written."""
+    missing = tmp_path / "missing.toml"
+    for environment, config in (({}, missing), ({"STRONGROOM_CONFIG": str(missing)}, None)):
+        with pytest.raises(SettingsError, match=r"missing\.toml does not exist"):
+            loaded(home, environment, config=config)
+        loaded(home, environment, config=config, config_may_be_missing=True)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(home: Path, tmp_path: Path) -> None:
+    """Never the same as no file."""
+    loop = tmp_path / "strongroom.toml"
+    loop.symlink_to(loop)
+    with pytest.raises(SettingsError, match=r"strongroom\.toml does not exist"):
+        loaded(home, config=loop)
+
+
+def test_a_default_file_that_cannot_be_read_is_an_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rights, a bad disk: never the same as no file."""
+    file = write(home / ".config/strongroom/strongroom.toml", "jobs = 1")
+    opened = Path.open
+
+    def fails(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path == file:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", fails)
+    monkeypatch.setattr("builtins.open", lambda path, *a, **n: fails(Path(path), *a, **n))
+    with pytest.raises(SettingsError, match=r"reading settings: .*Permission denied"):
+        loaded(home)
+
+
+def test_settings_do_not_show_the_dsn_and_do_not_change(home: Path) -> None:
+    """They may be logged."""
+    settings = loaded(home, {"DATABASE_URL": DSN})
+    assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.jobs = 3
+
+
+def test_every_setting_is_in_the_operators_page() -> None:
+    """docs/settings.md names each, with its variable."""
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    for field in Settings.model_fields:
+        assert f"| `{field}` |" in page, field
+
+
+def test_seconds_come_as_text_from_the_environment(home: Path) -> None:
+    """`2` means two seconds there too, and `PT2M` two minutes."""
+    environment = {"STRONGROOM_STALL_TIMEOUT": "2", "STRONGROOM_LOCK_TIMEOUT": "PT2M"}
+    settings = loaded(home, environment)
+    assert settings.stall_timeout == timedelta(seconds=2)
+    assert settings.lock_timeout == timedelta(minutes=2)
