@@ -7,7 +7,14 @@ operator's copy of this table; a test holds the two together.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+# What helps when a disk is full, wherever it was noticed.
+FULL_DISK_HINTS = {
+    errno.ENOSPC: "free space on this file system, then run the same command again",
+    errno.EDQUOT: "raise the quota or free space, then run the same command again",
+}
 
 
 class StrongroomError(Exception):

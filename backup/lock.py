@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from backup.errors import BusyError, StoreError
+from backup.errors import FULL_DISK_HINTS, BusyError, StoreError
 
 
 @contextmanager
@@ -20,7 +20,9 @@ def exclusive(path: Path, doing: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{doing}: opening the lock {path}: {error.strerror or error}",
-            hint="the state directory must be this user's own, with space left on its disk",
+            hint=FULL_DISK_HINTS.get(
+                error.errno or 0, "the state directory must be this user's own"
+            ),
         ) from error
     try:
         try:

@@ -7,13 +7,14 @@ hint and no proof: a line counts only while the object named by its SHA-256 is i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from backup.errors import IntegrityError, StoreError
+from backup.errors import FULL_DISK_HINTS, IntegrityError, StoreError
 from backup.repository.chunks import ChunkRef, decode_list, encode_list
 
 
@@ -44,7 +45,10 @@ class UnfinishedList:
         except OSError as error:
             raise _store_error(self._path, error) from error
         if written != len(line):
-            raise StoreError(f"writing {self._path}: no space for a whole line")
+            raise StoreError(
+                f"writing {self._path}: no space for a whole line",
+                hint=FULL_DISK_HINTS[errno.ENOSPC],
+            )
 
     def forget(self) -> None:
         """The backup exists: its own lists name the chunks from now on."""
@@ -78,5 +82,5 @@ def _end_line(path: Path, descriptor: int) -> None:
 def _store_error(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"writing {path}: {error.strerror or error}",
-        hint="the state directory must be this user's own, with space left on its disk",
+        hint=FULL_DISK_HINTS.get(error.errno or 0, "the state directory must be this user's own"),
     )

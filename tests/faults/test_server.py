@@ -15,6 +15,8 @@ from tests.faults.conftest import Numbers
 from tests.faults.vault import DATABASE, Vault, finish, wrapped_tools
 from tests.lab.servers import SETTINGS, LabServer
 
+# Unlike any word that a process of somebody else's may have in its command line.
+CRASHING = "vault_that_crashes"
 # Which dumps a wrapper breaks, as patterns of their arguments.
 DUMPS = ("*section=pre-data*", "*exclude-table-data*", "*strict-names*")
 # Half the output comes late, so that there is time to break something in the middle.
@@ -156,9 +158,9 @@ def test_the_server_stops_at_once(
                 pid=cluster.server.pid,
                 user=unprivileged_user(),
             )
-            server.sql("CREATE DATABASE crashing", database="postgres")
-            server.sql(DATABASE, database="crashing")
-            dsn = cluster.dsn.with_database("crashing")
+            server.sql(f"CREATE DATABASE {CRASHING}", database="postgres")
+            server.sql(DATABASE, database=CRASHING)
+            dsn = cluster.dsn.with_database(CRASHING)
             if vault is None:
                 vault = Vault.make(tmp_path, server, dsn)
             vault = Vault(directory=tmp_path, server=server, dsn=dsn, identity=vault.identity)

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from backup.errors import NotFoundError, ObjectExistsError, StoreError
+from backup.errors import FULL_DISK_HINTS, NotFoundError, ObjectExistsError, StoreError
 from backup.repository.stores.base import Buffer, is_key, require_key
 from backup.repository.stores.incoming import INCOMING, Incoming, sync_directory, sync_file
 
@@ -232,9 +232,7 @@ _NOT_PERMITTED = (
     "run as the user that owns the repository, on a file system with hard links (ext4, XFS,"
     " btrfs, ZFS); `strongroom doctor` tells more"
 )
-_HINTS = {
-    errno.ENOSPC: "free space on this file system, then run the same command again",
-    errno.EDQUOT: "raise the quota or free space, then run the same command again",
+_HINTS = FULL_DISK_HINTS | {
     errno.EACCES: "run as the user that owns the repository; `strongroom doctor` tells more",
     errno.EPERM: _NOT_PERMITTED,
     errno.EOPNOTSUPP: _NOT_PERMITTED,
