@@ -8,13 +8,17 @@ operator's copy of this table; a test holds the two together.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 # What helps when a disk is full, wherever it was noticed.
 FULL_DISK_HINTS = {
     errno.ENOSPC: "free space on this file system, then run the same command again",
     errno.EDQUOT: "raise the quota or free space, then run the same command again",
 }
+
+
+# In what way something stored is not what was written; a restore test's codes follow from it.
+Flaw: TypeAlias = Literal["missing", "truncated", "altered", "unauthentic", "unsigned"]
 
 
 class StrongroomError(Exception):
@@ -39,6 +43,10 @@ class IntegrityError(StrongroomError):
     """What is stored is not what was written: the bytes, the signature or the list is wrong."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, flaw: Flaw = "altered") -> None:
+        super().__init__(message, hint=hint)
+        self.flaw = flaw
 
 
 class NotFoundError(StrongroomError):

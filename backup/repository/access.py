@@ -116,11 +116,15 @@ class Repository:
         try:
             signature = self.store.get(key.signature)
         except NotFoundError:
-            raise IntegrityError(f"{key.signature} is missing: {key.id} is unsigned") from None
+            raise IntegrityError(
+                f"{key.signature} is missing: {key.id} is unsigned", flaw="unsigned"
+            ) from None
         try:
             signer = verify_manifest(data, signature, allowed, at=key.id.started)
         except IntegrityError as error:
-            raise IntegrityError(f"{key.signature}: {error.message}", hint=error.hint) from error
+            raise IntegrityError(
+                f"{key.signature}: {error.message}", hint=error.hint, flaw="unsigned"
+            ) from error
         return SignedManifest(
             manifest=decode_manifest(data, key, self.id), sha256=sha256_hex(data), signer=signer
         )
@@ -183,6 +187,7 @@ class Repository:
             raise IntegrityError(
                 f"{key} is missing from {self.store.address}",
                 hint="`strongroom verify --all` finds everything that is missing",
+                flaw="missing",
             ) from None
 
     def _listed(self, key: str, sha256: str) -> bytes:
@@ -196,4 +201,6 @@ def _unseal(data: bytes, name: str, identities: Sequence[Identity]) -> bytearray
     try:
         return age.unseal(data, identities)
     except IntegrityError as error:
-        raise IntegrityError(f"{name}: {error.message}", hint=error.hint) from error
+        raise IntegrityError(
+            f"{name}: {error.message}", hint=error.hint, flaw="unauthentic"
+        ) from error

@@ -50,6 +50,7 @@ def check_object(data: bytes, ref: ChunkRef, name: str) -> None:
         raise IntegrityError(
             f"{name} is not what was written: its SHA-256 or size differs from its list",
             hint="`strongroom verify --all` finds every damaged object; restore from another copy",
+            flaw="truncated" if len(data) < ref.object_bytes else "altered",
         )
 
 
@@ -61,16 +62,21 @@ def decode_chunk(
     try:
         compressed = age.unseal(data, identities)
     except IntegrityError as error:
-        raise IntegrityError(f"{name}: {error.message}", hint=error.hint) from error
+        raise IntegrityError(
+            f"{name}: {error.message}", hint=error.hint, flaw="unauthentic"
+        ) from error
     try:
         frame = zstandard.get_frame_parameters(compressed)
         if frame.content_size != ref.plain_bytes:  # checked first: no decompression bombs
-            raise IntegrityError(f"{name} claims {frame.content_size} bytes, not those listed")
+            raise IntegrityError(
+                f"{name} claims {frame.content_size} bytes, not those listed",
+                flaw="unauthentic",
+            )
         plaintext = _decompressor().decompress(compressed, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise IntegrityError(f"{name} does not decompress: {error}") from error
+        raise IntegrityError(f"{name} does not decompress: {error}", flaw="unauthentic") from error
     if len(plaintext) != ref.plain_bytes or (key is not None and key.id_of(plaintext) != ref.id):
-        raise IntegrityError(f"{name} holds another chunk than the one listed")
+        raise IntegrityError(f"{name} holds another chunk than the one listed", flaw="unauthentic")
     return plaintext
 
 

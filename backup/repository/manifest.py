@@ -169,10 +169,13 @@ def decode_manifest(data: bytes, key: BackupKey, repository_id: str) -> Manifest
     """
     manifest = decode(Manifest, data, key.manifest)
     if manifest.repository_id != repository_id:
-        raise IntegrityError(f"{key.manifest} belongs to repository {manifest.repository_id}")
+        raise IntegrityError(
+            f"{key.manifest} belongs to repository {manifest.repository_id}", flaw="unsigned"
+        )
     if (manifest.database, manifest.backup_id) != (key.database, key.id.text):
         raise IntegrityError(
-            f"{key.manifest} is the manifest of {manifest.database} {manifest.backup_id}"
+            f"{key.manifest} is the manifest of {manifest.database} {manifest.backup_id}",
+            flaw="unsigned",
         )
     names = [part.name for part in manifest.parts]
     if len(set(names)) != len(names) or not {"schema", "rest", "globals"} <= set(names):

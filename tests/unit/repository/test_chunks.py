@@ -195,3 +195,22 @@ def test_a_line_in_any_other_spelling_is_refused_by_number(line: bytes) -> None:
     assert line != LINE
     with pytest.raises(IntegrityError, match=r"^line 2 of parts/rest is malformed"):
         list(decode_list(LINE + line + LINE, "parts/rest"))
+
+
+@pytest.mark.parametrize(
+    ("data", "ref", "flaw"),
+    [
+        (bytes(OBJECT[:-1]), REF, "truncated"),
+        (bytes(OBJECT[:-1]) + b"\xff\xff", REF, "altered"),
+        (bytes(OBJECT[:-1]) + bytes([OBJECT[-1] ^ 1]), REF, "altered"),
+        (*listed(b"no frame at all", PLAIN), "unauthentic"),
+        (*listed(zstandard.compress(b"something else"), PLAIN), "unauthentic"),
+    ],
+)
+def test_an_error_says_in_what_way_an_object_is_wrong(
+    data: bytes, ref: ChunkRef, flaw: str
+) -> None:
+    """Shorter than listed, other bytes than listed, or as listed and still no such chunk."""
+    with pytest.raises(IntegrityError) as caught:
+        opened(data, ref)
+    assert caught.value.flaw == flaw
