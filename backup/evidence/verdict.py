@@ -179,18 +179,19 @@ def judge(
     waivers: Sequence[Waiver],
     seal: int,
     at: datetime,
+    is_stopped: bool = False,
 ) -> Verdict:
     """Return the verdict: the worst of all findings that nobody answers for at this time.
 
-    `required` are the ids of checks that must have run; more may have.
+    `required` are the ids of checks that must have run; more may have. `is_stopped`: the test
+    ended at what it found, so that what did not run after it is no finding of its own.
     """
-    found = [
-        _waived(finding, waivers, at)
-        for finding in (
-            *(finding for check in checks for finding in check.findings),
-            *_gaps(checks, required, tables_in_scope, tables_compared, seal),
-        )
-    ]
+    found = [_waived(finding, waivers, at) for check in checks for finding in check.findings]
+    if not (is_stopped and any(finding.waiver is None for finding in found)):
+        gaps = _gaps(checks, required, tables_in_scope, tables_compared)
+        found += [_waived(finding, waivers, at) for finding in gaps]
+    if seal < 1:
+        found.append(Finding(code=Code.SIGNING_UNAVAILABLE, what="signature"))
     words = {finding.code.word for finding in found if finding.waiver is None}
     word = next((word for word in (Word.FAIL, Word.INCONCLUSIVE) if word in words), Word.PASS)
     return Verdict(
@@ -207,7 +208,6 @@ def _gaps(
     required: frozenset[str],
     tables_in_scope: int,
     tables_compared: int,
-    seal: int,
 ) -> list[Finding]:
     """Return what makes a test prove nothing although nothing was found wrong."""
     by_id = {check.id: check for check in checks}
@@ -233,8 +233,6 @@ def _gaps(
                 observed=str(tables_compared),
             )
         )
-    if seal < 1:
-        gaps.append(Finding(code=Code.SIGNING_UNAVAILABLE, what="signature"))
     return gaps
 
 

@@ -31,6 +31,7 @@ def judged(
     compared: int = 2,
     waivers: tuple[Waiver, ...] = (),
     seal: int = 2,
+    is_stopped: bool = False,
 ) -> Verdict:
     """The verdict on these checks, everything else being well."""
     return judge(
@@ -41,6 +42,7 @@ def judged(
         waivers=waivers,
         seal=seal,
         at=NOW,
+        is_stopped=is_stopped,
     )
 
 
@@ -160,3 +162,24 @@ def test_codes_are_of_two_kinds() -> None:
     assert Code.ABANDONED.word is Word.FAIL
     assert Code.SOURCE_REFERENCE_MISSING.word is Word.INCONCLUSIVE
     assert Code.STALE.word is Word.INCONCLUSIVE
+
+
+def test_a_test_that_stopped_has_the_one_reason() -> None:
+    """What did not run after a finding is none of its own, unless somebody answers for that one."""
+    checks = (
+        ran("row-counts", 1, compared=2, findings=[ROWS]),
+        not_run("restore", 3, "the backup is damaged"),
+    )
+    stopped = {"required": frozenset({"restore"}), "scope": 0, "compared": 0, "is_stopped": True}
+    assert codes(judged(*checks, **stopped)) == [Code.ROWCOUNT_DIFF]
+    waived = judged(*checks, **stopped, waivers=(waiver(NOW + timedelta(days=1)),))
+    assert waived.word is Word.INCONCLUSIVE
+    assert codes(judged(checks[1], **stopped)) == [
+        Code.REQUIRED_CHECK_SKIPPED,
+        Code.ZERO_CHECKED,
+        Code.ZERO_CHECKED,
+    ]
+    assert codes(judged(*checks, **stopped, seal=0)) == [
+        Code.ROWCOUNT_DIFF,
+        Code.SIGNING_UNAVAILABLE,
+    ]
