@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from backup import keyring
+from backup import keyring, logmemory
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
+from backup.evidence.log import Claim, EvidenceLog
 from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.create import Source
@@ -103,6 +104,20 @@ def load_writing_keys(settings: Settings, repository: Repository) -> WritingKeys
     return keyring.load_writing_keys(
         keys_directory(settings, repository), settings.credentials_directory
     )
+
+
+def open_log(settings: Settings, repository: Repository) -> EvidenceLog | None:
+    """Return the evidence log as this host appends to it; None if it has no key for that."""
+    if not keys_directory(settings, repository).is_dir():
+        return None
+    key = load_writing_keys(settings, repository).signing_key
+    return logmemory.open_log(repository.store, repository.id, key, settings.state_directory)
+
+
+def remembered_log(settings: Settings, repository: Repository) -> tuple[Claim, ...]:
+    """Return what this host has seen of the evidence log."""
+    head = logmemory.LogMemory(settings.state_directory, repository.id).head()
+    return () if head is None else (Claim(who="this host", head=head),)
 
 
 def backup_source(settings: Settings) -> Source:

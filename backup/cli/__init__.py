@@ -22,6 +22,7 @@ _VERBS = (
     "show",
     "verify",
     "restore",
+    "log",
     "inspect",
     "doctor",
     "demo",

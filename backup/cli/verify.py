@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -50,8 +51,8 @@ def command(
     """
     from backup import app
     from backup.cli.output import print_json, size, watch
-    from backup.errors import IntegrityError, UnpinnedError
-    from backup.journeys.verify import verify
+    from backup.errors import IntegrityError, StrongroomError, UnpinnedError
+    from backup.journeys.verify import record, verify
 
     if every == (backup is not None):
         raise click.UsageError("name a backup, `latest`, or --all")
@@ -75,8 +76,15 @@ def command(
             jobs=settings.jobs,
             progress=progress,
         )
+    log, unheard = app.open_log(settings, opened), None
+    try:
+        if log is not None:
+            record(found, log, now=datetime.now(UTC))
+    except StrongroomError as error:  # what was found comes first
+        unheard = error
     if as_json:
-        print_json({"is_good": found.is_good, "result": found})
+        is_logged = log is not None and unheard is None
+        print_json({"is_good": found.is_good, "is_logged": is_logged, "result": found})
     for damage in found.damages if not as_json else ():
         click.echo(f"DAMAGED  {damage.what}  (backups: {', '.join(damage.backups)})")
     if found.damages:
@@ -89,6 +97,8 @@ def command(
             f"UNPINNED: nothing here says whose signatures count for {', '.join(found.unpinned)}",
             hint="add --allowed-signers FILE, the line that `strongroom init` printed",
         )
+    if unheard is not None:
+        raise unheard
     if not as_json:
         depth = "decrypted and authenticated" if found.is_decrypted else "compared by SHA-256"
         click.echo(

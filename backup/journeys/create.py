@@ -19,12 +19,15 @@ from functools import partial
 from pathlib import Path
 
 from backup.crypto.allowed_signers import AllowedSigners
-from backup.errors import PostgresError
+from backup.errors import PostgresError, StrongroomError
+from backup.evidence.entry import Detail, EntryType
+from backup.evidence.log import TELLS_OF_A_BACKUP, EvidenceLog
 from backup.journeys.openings import Opening
 from backup.journeys.progress import Progress
 from backup.journeys.reuse import Reusable, check_reused, find_reusable
 from backup.journeys.threads import Running, run_each, to_end
 from backup.lock import exclusive
+from backup.logmemory import open_log
 from backup.postgres import census, commands
 from backup.postgres.command import Command
 from backup.postgres.database import connect
@@ -121,21 +124,30 @@ async def create(
         earlier = await to_end(partial(repository.backups, source.name))
         newest = earlier[-1].id if earlier else None
         key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
-        reusable = await to_end(
-            partial(find_reusable, repository, source.name, allowed, unfinished)
+        log = open_log(repository.store, repository.id, keys.signing_key, state_directory)
+        begun = await to_end(
+            partial(log.append, EntryType.BACKUP_STARTED, _named(key), now=clock())
         )
-        writer = BackupWriter(
-            repository.store,
-            key,
-            keys,
-            sizes=repository.description.chunk_sizes,
-            level=source.compression_level,
-            known=reusable.chunks,
-            remember=unfinished.remember,
-        )
-        dumped = await _dump(source, writer, reusable, f"strongroom {key.id}", progress)
-        catalog_sha256 = await to_end(partial(_store_lists, writer, dumped))
-        await to_end(partial(check_reused, repository, writer.reused, reusable))
+        try:
+            reusable = await to_end(
+                partial(find_reusable, repository, source.name, allowed, unfinished)
+            )
+            await to_end(partial(_reconcile, log, reusable.previous, clock()))
+            writer = BackupWriter(
+                repository.store,
+                key,
+                keys,
+                sizes=repository.description.chunk_sizes,
+                level=source.compression_level,
+                known=reusable.chunks,
+                remember=unfinished.remember,
+            )
+            dumped = await _dump(source, writer, reusable, f"strongroom {key.id}", progress)
+            catalog_sha256 = await to_end(partial(_store_lists, writer, dumped))
+            await to_end(partial(check_reused, repository, writer.reused, reusable))
+        except BaseException as error:
+            await to_end(partial(_log_failure, log, key, error, clock()))
+            raise
         snapshot = dumped.snapshot
         manifest = Manifest(
             format=1,
@@ -158,20 +170,75 @@ async def create(
             files=keys.files,
             catalog_sha256=catalog_sha256,
             previous=_previous(reusable.previous),
-            log=None,
+            log=begun.head,
             warnings=(*reusable.warnings, *_warnings(dumped)),
         )
-        sha256 = await _finished(writer, manifest)
-        unfinished.forget()
+
+        def finish() -> str:
+            sha256 = writer.finish(manifest)
+            unfinished.forget()
+            _log_success(log, manifest, sha256, clock())
+            return sha256
+
+        sha256 = await _finished(finish, manifest)
     _log.info("backup %s exists", key.id, extra={"action": "backup_finished"})
     return Created(manifest=manifest, manifest_sha256=sha256, duration=clock() - started)
 
 
-async def _finished(writer: BackupWriter, manifest: Manifest) -> str:
+def _reconcile(log: EvidenceLog, previous: SignedManifest | None, now: datetime) -> None:
+    """Log the backup before this one, if its run was killed before it could say that it exists."""
+    if previous is None:
+        return
+    key = previous.manifest.key
+    told = log.newest(lambda entry: entry.details.get("backup") == key.id.text)
+    if told is None or told.type not in TELLS_OF_A_BACKUP:
+        details: dict[str, Detail] = {**_named(key), "manifest_sha256": previous.sha256}
+        log.append(EntryType.INVENTORY_RECONCILED, details, now=now)
+
+
+def _named(key: BackupKey) -> dict[str, Detail]:
+    return {"backup": key.id.text, "database": key.database}
+
+
+def _log_success(log: EvidenceLog, manifest: Manifest, sha256: str, now: datetime) -> None:
+    """Tell the evidence log of a backup that exists; if it cannot be told, say that it exists."""
+    took = now - manifest.started
+    details: dict[str, Detail] = {
+        **_named(manifest.key),
+        "manifest_sha256": sha256,
+        "plain_bytes": manifest.plain_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "new_bytes": manifest.new_bytes,
+        "duration_ms": took // timedelta(milliseconds=1),
+    }
+    try:
+        log.append(EntryType.BACKUP_FINISHED, details, now=now)
+    except StrongroomError as error:
+        raise type(error)(
+            f"backup {manifest.backup_id} exists, but the evidence log could not be told:"
+            f" {error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def _log_failure(log: EvidenceLog, key: BackupKey, error: BaseException, now: datetime) -> None:
+    """Tell the evidence log that there is no backup, if it can be told; messages may hold names."""
+    details: dict[str, Detail] = {**_named(key), "error": type(error).__name__}
+    try:
+        log.append(EntryType.BACKUP_FAILED, details, now=now)
+    except StrongroomError as unheard:
+        _log.warning(
+            "the evidence log could not be told of the failure: %s",
+            unheard.message,
+            extra={"action": "log_failed"},
+        )
+
+
+async def _finished(finish: Callable[[], str], manifest: Manifest) -> str:
     """Make the backup exist, and say so even if the run is cancelled in this moment."""
     made: list[str] = []
     try:
-        await to_end(lambda: made.append(writer.finish(manifest)))
+        await to_end(lambda: made.append(finish()))
     except asyncio.CancelledError:
         if made:
             _log.warning(

@@ -17,6 +17,9 @@ from backup.crypto.allowed_signers import AllowedSigner, AllowedSigners
 from backup.crypto.recipients import Recipient
 from backup.crypto.sshkey import SigningKey
 from backup.errors import SettingsError
+from backup.evidence.entry import EntryType
+from backup.evidence.report import REPORT_NAMESPACE
+from backup.logmemory import open_log
 from backup.repository import stock
 from backup.repository.canonical import encode
 from backup.repository.chunking import CHUNK_KEY_BYTES, ChunkKey, ChunkSizes
@@ -25,6 +28,8 @@ from backup.repository.layout import (
     INSTRUCTIONS_KEY,
     REPOSITORY_KEY,
     SCRIPT_KEY,
+    log_checkpoint_key,
+    log_entry_key,
 )
 from backup.repository.manifest import (
     MANIFEST_NAMESPACE,
@@ -34,7 +39,13 @@ from backup.repository.manifest import (
 )
 from backup.repository.stores.base import Store
 
-_BEFORE_THE_LAST = (CHUNK_KEY_KEY, INSTRUCTIONS_KEY, SCRIPT_KEY)
+_BEFORE_THE_LAST = (
+    CHUNK_KEY_KEY,
+    INSTRUCTIONS_KEY,
+    SCRIPT_KEY,
+    log_entry_key(0),
+    log_checkpoint_key(1),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +85,7 @@ def initialize(
             AllowedSigner(
                 principals=(principal,),
                 public_key=signing_key.public_key,
-                namespaces=(MANIFEST_NAMESPACE,),
+                namespaces=(MANIFEST_NAMESPACE, REPORT_NAMESPACE),
             ),
         )
     )
@@ -86,7 +97,7 @@ def initialize(
         CHUNK_KEY_KEY: bytes(sealed_chunk_key),
         INSTRUCTIONS_KEY: stock.instructions(),
         SCRIPT_KEY: stock.script(),
-        REPOSITORY_KEY: encode(description),  # the last one
+        REPOSITORY_KEY: encode(description),
     }
     directory = keyring.keys_directory(state_directory, repository_id)
     keyring.save(
@@ -99,8 +110,19 @@ def initialize(
             RepositoryFile(name=key, sha256=sha256_hex(data)) for key, data in objects.items()
         ],
     )
+    last = objects.pop(REPOSITORY_KEY)
     for key, data in objects.items():
         store.put(key, data)
+    open_log(store, repository_id, signing_key, state_directory).append(
+        EntryType.GENESIS,
+        {
+            "repository": repository_id,
+            "signing_key": signing_key.public_key.fingerprint,
+            "recipients": " ".join(recipient.fingerprint for recipient in recipients),
+        },
+        now=now,
+    )
+    store.put(REPOSITORY_KEY, last)
     return Initialized(
         repository_id=repository_id,
         address=store.address,

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
 from backup.errors import IntegrityError, KeyUnavailableError, NotFoundError, StoreError
+from backup.evidence.entry import EntryType
+from backup.evidence.log import EvidenceLog
 from backup.journeys.archives import find_chunk_key
 from backup.journeys.progress import Progress
 from backup.repository.access import Repository, SignedManifest
@@ -48,6 +51,22 @@ class Verified:
     def is_good(self) -> bool:
         """Whether backups were there, nothing was wrong and every signer was pinned."""
         return bool(self.backups) and not self.damages and not self.unpinned
+
+
+def record(found: Verified, log: EvidenceLog, *, now: datetime) -> None:
+    """Tell the evidence log what was verified and what came of it."""
+    log.append(
+        EntryType.VERIFY_FINISHED,
+        {
+            "backups": len(found.backups),
+            "objects": found.objects,
+            "object_bytes": found.object_bytes,
+            "is_decrypted": found.is_decrypted,
+            "damages": len(found.damages),
+            "unpinned": len(found.unpinned),
+        },
+        now=now,
+    )
 
 
 def verify(

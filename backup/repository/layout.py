@@ -18,11 +18,14 @@ INSTRUCTIONS_KEY = "RESTORE.md"
 SCRIPT_KEY = "restore.sh"
 CHUNKS_PREFIX = "chunks/"
 BACKUPS_PREFIX = "backups/"
+LOG_ENTRIES_PREFIX = "log/entries/"
+LOG_CHECKPOINTS_PREFIX = "log/checkpoints/"
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
 CATALOG_NAME = "catalog.json.age"
 
+_LOG_KEY = re.compile(r"log/(?:entries/([0-9]{12})\.json|checkpoints/([0-9]{12})\.note)")
 _BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 _REPOSITORY_ID = re.compile(r"[0-9a-f]{32}")
 # NAME_MAX of every file system that matters; PostgreSQL's own names encode to at most 189.
@@ -172,6 +175,22 @@ def parse_chunk_object_key(key: str) -> bytes | None:
     except ValueError:
         return None
     return sha256 if len(sha256) == 32 and chunk_object_key(sha256) == key else None
+
+
+def log_entry_key(seq: int) -> str:
+    """Return the key of an entry of the evidence log; entries count from 0."""
+    return f"{LOG_ENTRIES_PREFIX}{seq:012}.json"
+
+
+def log_checkpoint_key(size: int) -> str:
+    """Return the key of the checkpoint over the first `size` entries."""
+    return f"{LOG_CHECKPOINTS_PREFIX}{size:012}.note"
+
+
+def parse_log_key(key: str) -> int | None:
+    """Return the number in the key of an entry or a checkpoint, or None if it is neither."""
+    match = _LOG_KEY.fullmatch(key)
+    return int(match[1] or match[2]) if match else None
 
 
 def parse_manifest_key(key: str) -> BackupKey | None:

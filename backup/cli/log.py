@@ -1,0 +1,163 @@
+"""`strongroom log`: the evidence log, shown, verified and proven."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from backup.cli.options import (
+    any_path,
+    json_option,
+    load_settings,
+    settings_options,
+    signers_option,
+)
+
+
+@click.group(name="log", short_help="The evidence log: show, verify, prove.")
+def command() -> None:
+    """What was done to the backups, when, in a log that cannot be changed without a trace."""
+
+
+@command.command(
+    short_help="Show the entries.",
+    epilog="Example: strongroom log show --type backup.finished --since 2026-01-01",
+)
+@settings_options
+@click.option("--type", "kind", metavar="TYPE", help="Only entries of this type.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only from this day on (UTC).")
+@json_option
+def show(
+    *,
+    config: Path | None,
+    repository: str | None,
+    state_directory: Path | None,
+    kind: str | None,
+    since: datetime | None,
+    as_json: bool,
+) -> None:
+    """Show what the log holds, oldest first. It is not verified: see `log verify`."""
+    from datetime import UTC
+
+    from backup import app
+    from backup.cli.output import local, print_json, print_table
+    from backup.evidence.entry import EntryType
+    from backup.evidence.log import read_log
+
+    if kind is not None and kind not in set(EntryType):
+        raise click.UsageError(f"{kind} is no type of entry: {', '.join(EntryType)}")
+    settings = load_settings(config, repository=repository, state_directory=state_directory)
+    entries = [
+        entry
+        for entry in read_log(app.open_repository(settings).store).entries()
+        if (kind is None or entry.type == kind)
+        and (since is None or entry.ts >= since.replace(tzinfo=UTC))
+    ]
+    if as_json:
+        print_json(entries)
+        return
+    print_table(
+        ("entry", "time", "type", "details"),
+        (
+            (
+                str(entry.seq),
+                local(entry.ts),
+                entry.type.value,
+                " ".join(f"{name}={value}" for name, value in sorted(entry.details.items())),
+            )
+            for entry in entries
+        ),
+    )
+
+
+@command.command(
+    short_help="Verify the whole log.",
+    epilog="Example: strongroom log verify --allowed-signers allowed_signers",
+)
+@settings_options
+@signers_option
+@json_option
+def verify(
+    *,
+    config: Path | None,
+    repository: str | None,
+    state_directory: Path | None,
+    allowed_signers: Path | None,
+    as_json: bool,
+) -> None:
+    """Verify every entry, every checkpoint, and that the log and the backups agree.
+
+    What this host has seen of the log and what each manifest says of it must still hold, so a
+    log that was cut short or written anew is found. Exit code 3 means that something is wrong, 11
+    that nothing here says whose log it may be.
+    """
+    from backup import app
+    from backup.cli.output import print_json
+    from backup.errors import IntegrityError
+    from backup.journeys.audit import audit
+
+    settings = load_settings(
+        config,
+        repository=repository,
+        state_directory=state_directory,
+        allowed_signers=allowed_signers,
+    )
+    opened = app.open_repository(settings)
+    found = audit(
+        opened,
+        app.load_allowed_signers(settings, opened),
+        app.remembered_log(settings, opened),
+    )
+    if as_json:
+        print_json({"is_good": found.is_good, "result": found})
+    for sentence in found.wrong if not as_json else ():
+        click.echo(f"WRONG  {sentence}")
+    if found.wrong:
+        raise IntegrityError(
+            f"{len(found.wrong)} things are wrong with the evidence log of {opened.store.address}",
+            hint="find out who could write to the store; nothing that it says is evidence",
+        )
+    if not as_json:
+        click.echo(
+            f"Good: {found.entries} entries and {found.checkpoints} checkpoints agree with"
+            f" {found.backups} backups"
+        )
+
+
+@command.command(
+    short_help="Prove that an entry is in the log.",
+    epilog="Example: strongroom log prove 42 -o entry-42.proof.json",
+)
+@settings_options
+@click.argument("seq", type=click.IntRange(0))
+@click.option("-o", "--output", type=any_path, help="Write the proof here; it must not exist.")
+def prove(
+    *,
+    config: Path | None,
+    repository: str | None,
+    state_directory: Path | None,
+    seq: int,
+    output: Path | None,
+) -> None:
+    """Write the proof that entry SEQ is under the newest checkpoint, for an auditor to keep."""
+    from backup import app
+    from backup.errors import SettingsError
+    from backup.evidence.log import read_log
+    from backup.evidence.proof import encode_proof
+    from backup.evidence.proof import prove as prove_entry
+
+    settings = load_settings(config, repository=repository, state_directory=state_directory)
+    opened = app.open_repository(settings)
+    proof = encode_proof(prove_entry(read_log(opened.store), opened.id, seq)).decode()
+    if output is None:
+        click.echo(proof)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(proof)
+    except OSError as error:
+        raise SettingsError(
+            f"writing {output}: {error.strerror or error}", hint="name a file that does not exist"
+        ) from error

@@ -1,0 +1,63 @@
+"""`log verify`: is the evidence log whole, and does it tell of the backups that there are?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.errors import StrongroomError, UnpinnedError
+from backup.evidence.log import Claim, check_log, read_log
+from backup.repository.access import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What was read, and everything that is wrong with it, a sentence each."""
+
+    entries: int
+    checkpoints: int
+    backups: int
+    wrong: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether there is a log and nothing is wrong with it."""
+        return not self.wrong
+
+
+def audit(
+    repository: Repository, allowed: AllowedSigners | None, remembered: Sequence[Claim]
+) -> Audited:
+    """Read the whole log and every manifest. Raises `UnpinnedError` without pinned signers."""
+    if allowed is None:
+        raise UnpinnedError(
+            f"UNPINNED: nothing here says whose evidence log {repository.store.address} may hold",
+            hint="add --allowed-signers FILE, the line that `strongroom init` printed",
+        )
+    wrong: list[str] = []
+    claims = list(remembered)
+    manifests: dict[str, str] = {}
+    for key in repository.backups():
+        try:
+            signed = repository.manifest(key, allowed)
+        except StrongroomError as error:
+            wrong.append(error.message)
+            continue
+        manifests[key.id.text] = signed.sha256
+        if signed.manifest.log is not None:
+            claims.append(Claim(who=f"backup {key.id}", head=signed.manifest.log))
+    log = read_log(repository.store)
+    wrong += check_log(
+        log,
+        repository_id=repository.id,
+        keys=[signer.public_key for signer in allowed.signers],
+        claims=claims,
+        manifests=manifests,
+    )
+    return Audited(
+        entries=len(log.lines),
+        checkpoints=len(log.notes),
+        backups=len(manifests),
+        wrong=tuple(wrong),
+    )
