@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,6 +28,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as MalformedSource
 
 from backup.errors import SettingsError
+from backup.evidence.controls import FrameworkName
+from backup.testpolicy import GivenExclusion, GivenQuestion, GivenWaiver, Text
 
 PREFIX = "STRONGROOM_"
 CONFIG_VARIABLE = "STRONGROOM_CONFIG"
@@ -70,6 +72,23 @@ class Settings(BaseSettings):
     stall_timeout: Duration = timedelta(minutes=10)
     tool_directories: tuple[Path, ...] = ()
     credentials_directory: Path | None = None
+    scratch_directory: Path | None = None
+    rto_target: Duration | None = None
+    rpo_target: Duration | None = None
+    checks: tuple[GivenQuestion, ...] = ()
+    check_timeout: Duration = timedelta(minutes=5)
+    smoke_command: tuple[Text, ...] = ()
+    waivers: tuple[GivenWaiver, ...] = ()
+    exclusions: tuple[GivenExclusion, ...] = ()
+    frameworks: tuple[FrameworkName, ...] = ()
+
+    @field_validator("checks")
+    @classmethod
+    def _require_different_ids(cls, checks: tuple[GivenQuestion, ...]) -> tuple[GivenQuestion, ...]:
+        ids = [check.id for check in checks]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two checks have the same id")
+        return checks
 
 
 def load(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backup.errors import SettingsError
+from backup.evidence.verdict import Code
 from backup.settings import Settings, config_path, load
 
 SECRET = "hunter2-canary"
 DSN = f"postgresql://backup:{SECRET}@db/portal"
+CHECK = '[[checks]]\nid = "paid-bills"\nsql = "SELECT count(*) FROM bills"\nexpected = "7"'
+WAIVER = (
+    '[[waivers]]\ncode = "ROWCOUNT_DIFF"\nwhat = "table public.t"\napprover = "cto@firm"\n'
+    'reason = "known"'
+)
 
 
 @pytest.fixture
@@ -180,6 +186,17 @@ def test_the_variables_of_the_container_image_make_a_dsn(
         ('stall_timeout = "soon"', "stall_timeout: "),
         ('repository = ""', "repository: "),
         ('name = ""', "name: "),
+        ('[[checks]]\nid = "A B"\nsql = "SELECT 1"\nexpected = "1"', "checks.0.id: "),
+        ('[[checks]]\nid = "a"\nsql = "SELECT 1"\nexpected = 1', "checks.0.expected: "),
+        ('[[checks]]\nid = "a"\nsql = "SELECT 1"', "checks.0.expected: "),
+        (f"{CHECK}\n{CHECK}", "checks: .*two checks have the same id"),
+        ('[[waivers]]\ncode = "ROWCOUNT"', "waivers.0.code: "),
+        (f"{WAIVER}\nexpires = 2027-01-01", "waivers.0.expires: "),
+        (WAIVER, "waivers.0.expires: "),
+        (f"{WAIVER}\nexpires = 2027-01-01T00:00:00Z\nuntil = 1", "waivers.0.until: "),
+        ('frameworks = ["iso9001"]', "frameworks.0: "),
+        ('smoke_command = "bin/smoke"', "smoke_command: "),
+        ("rto_target = 0", "rto_target: "),
         (f'dsn = "{DSN}', "is not TOML"),
         (b'dsn = "\xff"', "is not UTF-8"),
     ],
@@ -277,3 +294,37 @@ def test_seconds_come_as_text_from_the_environment(home: Path) -> None:
     settings = loaded(home, environment)
     assert settings.stall_timeout == timedelta(seconds=2)
     assert settings.lock_timeout == timedelta(minutes=2)
+
+
+def test_what_restore_tests_ask_is_set_in_the_file(home: Path, tmp_path: Path) -> None:
+    """Targets, questions, waivers with an expiry in any zone, frameworks."""
+    file = write(
+        tmp_path / "s.toml",
+        f"""
+        rto_target = "PT1H"
+        rpo_target = 86400
+        check_timeout = 10
+        smoke_command = ["bin/smoke", "--quick"]
+        scratch_directory = "/srv/scratch"
+        frameworks = ["iso27001", "fca"]
+        {CHECK}
+        {WAIVER}
+        expires = 2027-01-01T00:00:00+01:00
+        [[exclusions]]
+        what = "public.cache"
+        approver = "cto@firm"
+        reason = "filled anew"
+        expires = 2027-01-01T00:00:00Z
+        """,
+    )
+    settings = loaded(home, config=file)
+    assert (settings.rto_target, settings.rpo_target) == (timedelta(hours=1), timedelta(days=1))
+    assert settings.check_timeout == timedelta(seconds=10)
+    assert settings.smoke_command == ("bin/smoke", "--quick")
+    assert settings.scratch_directory == Path("/srv/scratch")
+    assert settings.frameworks == ("iso27001", "fca")
+    assert [(check.id, check.expected) for check in settings.checks] == [("paid-bills", "7")]
+    waiver = settings.waivers[0].waiver
+    assert (waiver.code, waiver.what) == (Code.ROWCOUNT_DIFF, "table public.t")
+    assert waiver.expires == datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
+    assert settings.exclusions[0].exclusion.what == "public.cache"
