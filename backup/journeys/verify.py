@@ -14,7 +14,14 @@ from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
-from backup.errors import IntegrityError, KeyUnavailableError, NotFoundError, StoreError
+from backup.errors import (
+    Flaw,
+    IntegrityError,
+    KeyUnavailableError,
+    NotFoundError,
+    StoreError,
+    StrongroomError,
+)
 from backup.evidence.entry import EntryType
 from backup.evidence.log import EvidenceLog
 from backup.journeys.archives import find_chunk_key
@@ -30,10 +37,14 @@ _WRONG = (IntegrityError, KeyUnavailableError, NotFoundError, StoreError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """One thing that is wrong: with which object, and which backups it takes with it."""
+    """One thing that is wrong: with which object, and which backups it takes with it.
+
+    `flaw` None: the store could not be read, so nobody knows.
+    """
 
     what: str
     backups: tuple[str, ...]
+    flaw: Flaw | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +99,19 @@ def verify(
             f"{repository.store.address} holds no backup, so nothing was verified",
             hint="take one with `strongroom backup`",
         )
-    damages: dict[str, list[str]] = {}
+    damages = _Damages()
     manifests: list[SignedManifest] = []
     for key in keys:
         try:
             manifests.append(repository.manifest(key, allowed))
         except _WRONG as error:
-            damages.setdefault(error.message, []).append(key.id.text)
+            damages.note(error, [key.id.text])
     chunk_key = None
     if identities:
         _require_fitting(repository, manifests, identities)
         chunk_key, problem = find_chunk_key(repository, identities)
         if problem is not None:
-            damages[problem] = [key.id.text for key in keys]
+            damages.note(IntegrityError(problem), [key.id.text for key in keys])
 
     refs: dict[ChunkRef, list[str]] = {}
     for signed in manifests:
@@ -114,8 +125,8 @@ def verify(
 
     object_bytes = sum(ref.object_bytes for ref in refs)
     progress.begin("verifying", object_bytes)
-    for ref, message in _failures(check, iter(refs), jobs, progress):
-        damages.setdefault(message, []).extend(refs[ref])
+    for ref, error in _failures(check, iter(refs), jobs, progress):
+        damages.note(error, refs[ref])
     return Verified(
         backups=tuple(key.id.text for key in keys),
         unpinned=tuple(
@@ -124,11 +135,33 @@ def verify(
         is_decrypted=bool(identities),
         objects=len(refs),
         object_bytes=object_bytes,
-        damages=tuple(
-            Damage(what=what, backups=tuple(dict.fromkeys(backups)))
-            for what, backups in damages.items()
-        ),
+        damages=damages.found,
     )
+
+
+class _Damages:
+    """What is wrong, each thing once, in the order in which it was found."""
+
+    def __init__(self) -> None:
+        self._backups: dict[tuple[str, Flaw | None], list[str]] = {}
+
+    def note(self, error: StrongroomError, backups: Sequence[str]) -> None:
+        self._backups.setdefault((error.message, _flaw(error)), []).extend(backups)
+
+    @property
+    def found(self) -> tuple[Damage, ...]:
+        return tuple(
+            Damage(what=what, backups=tuple(dict.fromkeys(backups)), flaw=flaw)
+            for (what, flaw), backups in self._backups.items()
+        )
+
+
+def _flaw(error: StrongroomError) -> Flaw | None:
+    if isinstance(error, IntegrityError):
+        return error.flaw
+    if isinstance(error, KeyUnavailableError):
+        return "unauthentic"  # sealed to somebody else than the rest of the backup
+    return "missing" if isinstance(error, NotFoundError) else None
 
 
 def _require_fitting(
@@ -153,7 +186,7 @@ def _collect(
     repository: Repository,
     signed: SignedManifest,
     refs: dict[ChunkRef, list[str]],
-    damages: dict[str, list[str]],
+    damages: _Damages,
     identities: Sequence[Identity],
 ) -> None:
     """Gather the objects of one backup; note files, lists and catalogue that are wrong."""
@@ -162,7 +195,7 @@ def _collect(
         try:
             repository.check_file(file)
         except _WRONG as error:
-            damages.setdefault(error.message, []).append(manifest.backup_id)
+            damages.note(error, [manifest.backup_id])
     for part in manifest.parts:
         try:
             for ref in repository.refs(manifest, part):
@@ -170,28 +203,30 @@ def _collect(
                 if not backups or backups[-1] != manifest.backup_id:
                     backups.append(manifest.backup_id)
         except _WRONG as error:
-            damages.setdefault(error.message, []).append(manifest.backup_id)
+            damages.note(error, [manifest.backup_id])
     try:
         if identities:
             repository.catalog(manifest, identities)
         else:
             repository.check_catalog(manifest)
     except _WRONG as error:
-        damages.setdefault(error.message, []).append(manifest.backup_id)
+        damages.note(error, [manifest.backup_id])
 
 
 def _failures(
     check: Callable[[ChunkRef], None], refs: Iterator[ChunkRef], jobs: int, progress: Progress
-) -> Iterator[tuple[ChunkRef, str]]:
+) -> Iterator[tuple[ChunkRef, StrongroomError]]:
     """Run `check` on each in `jobs` threads, a few ahead; yield those that failed, with why."""
     with ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool:
         waiting: list[tuple[ChunkRef, Future[None]]] = []
 
-        def settle(ref: ChunkRef, future: Future[None]) -> Iterator[tuple[ChunkRef, str]]:
+        def settle(
+            ref: ChunkRef, future: Future[None]
+        ) -> Iterator[tuple[ChunkRef, StrongroomError]]:
             try:
                 future.result()
             except _WRONG as error:
-                yield ref, error.message
+                yield ref, error
             progress.advance(ref.object_bytes)
 
         for ref in refs:
