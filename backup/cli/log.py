@@ -16,7 +16,11 @@ from backup.cli.options import (
 )
 
 
-@click.group(name="log", short_help="The evidence log: show, verify, prove.")
+@click.group(
+    name="log",
+    short_help="The evidence log: show, verify, prove.",
+    epilog="Example: strongroom log verify",
+)
 def command() -> None:
     """What was done to the backups, when, in a log that cannot be changed without a trace."""
 
