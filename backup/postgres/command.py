@@ -29,7 +29,8 @@ class Command:
     """What to start. `label` names it in messages: what is done and to what.
 
     `passfile` is the text of a libpq password file. `death_signal` is what it gets when we die,
-    `grace` how long it has to go before it is killed.
+    `grace` how long it has to go before it is killed. `has_large_buffer`: it writes its output in
+    large pieces, where C's stdio would write 4 KiB at a time into a pipe.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Command:
     user: RunAs | None = None
     death_signal: signal.Signals = signal.SIGTERM
     grace: timedelta = timedelta(seconds=5)
+    has_large_buffer: bool = False
 
 
 def child_environment(given: Mapping[str, str], home: str) -> dict[str, str]:

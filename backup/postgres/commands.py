@@ -185,6 +185,7 @@ def _pg_dump(source: DumpSource, part: str, *arguments: str) -> Command:
             f"--dbname={source.dsn.conninfo()}",
         ),
         passfile=source.dsn.passfile_text,
+        has_large_buffer=True,
     )
 
 

@@ -149,3 +149,9 @@ def test_major() -> None:
     """The major is the number before the first point, for releases and betas."""
     assert [Tools(bin=Path("/"), version=v).major for v in ("16.14", "19beta1", "9")] == [16, 19, 9]
     assert TOOLS.program("psql") == "/pg/bin/psql"
+
+
+@pytest.mark.parametrize("command", list(every_command()), ids=lambda command: command.label)
+def test_dumps_write_large_pieces(command: Command) -> None:
+    """pg_dump is given a large buffer, since it may write terabytes; the others have none."""
+    assert command.has_large_buffer == command.label.startswith("pg_dump of")
