@@ -66,9 +66,15 @@ def sign(message: bytes, key: SigningKey, namespace: str) -> str:
             pack_string(pack_string(KEY_TYPE) + pack_string(signature)),
         )
     )
-    text = binascii.b2a_base64(blob, newline=False).decode()
-    lines = (text[start : start + _COLUMNS] for start in range(0, len(text), _COLUMNS))
-    return "\n".join((_BEGIN, *lines, _END)) + "\n"
+    return _armor(blob)
+
+
+def is_as_written(signature: str) -> bool:
+    """Whether a signature that `verify` took is, byte for byte, in the form that `sign` writes.
+
+    ssh-keygen passes over line ends and their absence; where each byte counts, ask this too.
+    """
+    return _armor(_dearmor(signature)) == signature
 
 
 def verify(
@@ -115,6 +121,12 @@ def _parse(text: str) -> _Signature:
         return _parse_blob(_dearmor(text))
     except ValueError as error:
         raise IntegrityError(f"signature is malformed: {error}") from error
+
+
+def _armor(blob: bytes) -> str:
+    text = binascii.b2a_base64(blob, newline=False).decode()
+    lines = (text[start : start + _COLUMNS] for start in range(0, len(text), _COLUMNS))
+    return "\n".join((_BEGIN, *lines, _END)) + "\n"
 
 
 def _dearmor(text: str) -> bytes:

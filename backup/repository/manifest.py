@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.sshkey import SigningKey
-from backup.crypto.sshsig import Signer, sign, verify
+from backup.crypto.sshsig import Signer, is_as_written, sign, verify
 from backup.errors import IntegrityError
 from backup.repository.canonical import STRICT, UtcTime, decode, encode
 from backup.repository.chunking import ChunkSizes
@@ -206,7 +206,10 @@ def verify_manifest(
     backups outlive the key that signed them.
     """
     text = signature.decode("ascii", "replace")
-    return verify(data, text, MANIFEST_NAMESPACE, allowed, now=at)
+    signer = verify(data, text, MANIFEST_NAMESPACE, allowed, now=at)
+    if not is_as_written(text):
+        raise IntegrityError("the signature is whole, but its file is not as it was written")
+    return signer
 
 
 def sha256_hex(data: bytes) -> str:

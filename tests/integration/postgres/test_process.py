@@ -165,6 +165,8 @@ def test_what_outlives_its_leader_is_killed() -> None:
 
 def test_interrupt() -> None:
     """Ctrl-C while waiting passes through, and the process is gone."""
+    # A shell starts what runs in the background deaf to it, and Python leaves that so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     script = "import os, signal, time; print(os.getpid()); os.kill(os.getppid(), signal.SIGINT); "
     with pytest.raises(KeyboardInterrupt), serving(python(FOREVER), stop=signal.SIGTERM) as server:
         run(python(script + FOREVER), timeout=SOON)
