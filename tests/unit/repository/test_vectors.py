@@ -5,8 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from backup.crypto import merkle
+from backup.crypto.note import Checkpoint, sign_checkpoint
+from backup.crypto.sshkey import SigningKey
+from backup.evidence.entry import EntryType, encode_entry
+from backup.evidence.log import origin
 from backup.repository.chunking import ChunkKey, ChunkSizes, cut
 from backup.repository.chunks import ChunkRef, encode_list
 from backup.repository.layout import chunk_object_key, encode_name
@@ -54,3 +60,21 @@ def test_list_line() -> None:
     )
     assert encode_list([ref]).decode() == vector["line"]
     assert chunk_object_key(ref.sha256) == vector["object_key"]
+
+
+def test_evidence_log() -> None:
+    """Two entries, their tree, and the checkpoint over both."""
+    vector = VECTORS["log"]
+    first, second = (line.encode() for line in vector["lines"])
+    start = datetime(2026, 1, 14, 2, tzinfo=UTC)
+    later = start + timedelta(hours=1)
+    details = {"repository": "0" * 32}
+    assert encode_entry(0, EntryType.GENESIS, details, now=start, before=b"") == first
+    assert encode_entry(1, EntryType.HEARTBEAT, {}, now=later, before=first) == second
+    leaves = [merkle.leaf_hash(first), merkle.leaf_hash(second)]
+    assert leaves[0].hex() == vector["first_leaf"]
+    assert merkle.root(leaves).hex() == vector["root"]
+    key = SigningKey.generate("vector", lambda size: bytes(range(size)))
+    assert key.public_key.key_text == vector["public_key"]
+    checkpoint = Checkpoint(origin=origin("0" * 32), size=2, root=merkle.root(leaves))
+    assert sign_checkpoint(checkpoint, key).decode() == vector["checkpoint"]
