@@ -14,13 +14,20 @@ from backup.repository.access import Repository
 from backup.repository.canonical import encode
 from backup.repository.catalog import (
     Catalog,
+    Collation,
     DatabaseProperties,
     DatabaseSetting,
+    DefaultPrivileges,
+    Digests,
     Extension,
     Grant,
+    LargeObjectDigest,
+    ObjectGrant,
     Relation,
     Role,
+    SchemaObject,
     Sequence,
+    TableDigest,
 )
 from backup.repository.chunking import ChunkKey, ChunkSizes
 from backup.repository.chunks import ChunkRef
@@ -160,7 +167,25 @@ def catalog() -> Catalog:
         extensions=(Extension(name="plpgsql", version="1.0", schema="pg_catalog"),),
         large_objects=2,
         subscriptions=(),
-        server_settings=(("TimeZone", "UTC"),),
+        server_settings=(("TimeZone", "UTC"), ("server_version", "15.14")),
+        objects=(
+            SchemaObject(
+                kind="table",
+                name="public.clients",
+                definition_sha256="5" * 64,
+                owner="owner",
+                grants=(ObjectGrant(grantee=None, column="id", privileges=("SELECT*",)),),
+                table=None,
+                is_validated=None,
+            ),
+        ),
+        default_privileges=(DefaultPrivileges(role="owner", schema=None, objects="r", grants=()),),
+        collations=(Collation(name=None, version="2.36"),),
+        digests=Digests(
+            salt="6" * 64,
+            tables=(TableDigest(schema="public", name="clients", rows=3, sha256="7" * 64),),
+            large_objects=(LargeObjectDigest(oid=2**32 - 1, size_bytes=9, sha256="8" * 64),),
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from backup.postgres.database import Session, connect, quote_identifier
 from backup.postgres.dsn import Dsn
 from backup.postgres.snapshot import Snapshot, hold_snapshot
 from backup.repository import catalog
+from backup.repository.catalog import LargeObjectDigest, TableDigest
 
 _LARGE_OBJECT_PIECE: Final = 1024 * 1024
 _LARGE_OBJECT_BATCH: Final = 500
@@ -43,25 +44,6 @@ JOIN pg_type t ON t.oid = a.atttypid
 WHERE i.indrelid = $1::int8::oid AND i.indisprimary AND k.position <= i.indnkeyatts
 ORDER BY k.position
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableDigest:
-    """One table's content. For a table hash-partitioned by an enum it is the whole tree's."""
-
-    schema: str
-    name: str
-    rows: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LargeObjectDigest:
-    """One large object's content; holes are the zeros that they read as."""
-
-    oid: int
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

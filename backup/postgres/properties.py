@@ -16,8 +16,10 @@ from backup.repository import catalog
 _BATCH_SEQUENCES: Final = 200
 
 _SEQUENCES: Final = f"""
-SELECT n.nspname::text AS schema, c.relname::text AS name, c.relpersistence = 'u' AS is_unlogged
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relpersistence = 'u' AS is_unlogged,
+       s.seqincrement < 0 AS is_descending, s.seqcycle AS is_cycling
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_sequence s ON s.seqrelid = c.oid
 WHERE c.relkind = 'S' AND {IN_USER_SCHEMA}
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """  # noqa: S608 - constants only
@@ -25,7 +27,14 @@ ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 _ROLES: Final = """
 SELECT r.rolname::text AS name, r.rolsuper, r.rolcanlogin, r.rolbypassrls,
        ARRAY(SELECT DISTINCT g.rolname::text FROM pg_auth_members m
-             JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid ORDER BY 1) AS member_of
+             JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid ORDER BY 1) AS member_of,
+       ARRAY(SELECT DISTINCT g.rolname::text FROM pg_auth_members m JOIN pg_roles g
+             ON g.oid = m.roleid WHERE m.member = r.oid AND m.admin_option ORDER BY 1) AS admin_of,
+       array_remove(ARRAY[CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+         CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolinherit THEN 'INHERIT' END,
+         CASE WHEN r.rolreplication THEN 'REPLICATION' END, 'CONNECTION LIMIT ' || r.rolconnlimit,
+         'VALID UNTIL ' || r.rolvaliduntil], NULL)
+         || ARRAY(SELECT 'SET ' || c FROM unnest(r.rolconfig) c ORDER BY 1) AS attributes
 FROM pg_roles r WHERE r.rolname !~ '^pg_' ORDER BY r.rolname COLLATE "C"
 """
 
@@ -93,7 +102,7 @@ async def read_sequences(
     """Return the state of every sequence. It is not versioned: it is the state of this moment."""
     async with joined_snapshot(session, snapshot_id):
         listed = [
-            (row["schema"], row["name"])
+            row
             for row in await session.fetch(_SEQUENCES)
             if not (is_standby and row["is_unlogged"])
         ]
@@ -102,13 +111,20 @@ async def read_sequences(
         batch = listed[start : start + _BATCH_SEQUENCES]
         query = " UNION ALL ".join(
             f"SELECT {position}, last_value, is_called FROM "  # noqa: S608 - quoted names
-            f"{quote_identifier(schema)}.{quote_identifier(name)}"
-            for position, (schema, name) in enumerate(batch)
+            f"{quote_identifier(one['schema'])}.{quote_identifier(one['name'])}"
+            for position, one in enumerate(batch)
         )
         for row in await session.fetch(query):
-            schema, name = batch[row[0]]
+            one = batch[row[0]]
             states.append(
-                catalog.Sequence(schema=schema, name=name, last_value=row[1], is_called=row[2])
+                catalog.Sequence(
+                    schema=one["schema"],
+                    name=one["name"],
+                    last_value=row[1],
+                    is_called=row[2],
+                    is_descending=one["is_descending"],
+                    is_cycling=one["is_cycling"],
+                )
             )
     return tuple(states)
 
@@ -162,6 +178,8 @@ async def read_roles(session: Session) -> tuple[catalog.Role, ...]:
             can_login=row["rolcanlogin"],
             bypasses_row_security=row["rolbypassrls"],
             member_of=tuple(row["member_of"]),
+            admin_of=tuple(row["admin_of"]),
+            attributes=tuple(row["attributes"]),
         )
         for row in await session.fetch(_ROLES)
     )

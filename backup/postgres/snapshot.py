@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backup.errors import PostgresError
-from backup.postgres import census, properties
+from backup.postgres import census, definitions, properties
 from backup.postgres.census import ListedRelation
 from backup.postgres.database import (
     LOCK_TIMEOUT,
@@ -20,6 +20,7 @@ from backup.postgres.database import (
     quote_identifier,
 )
 from backup.postgres.dsn import Dsn
+from backup.repository import catalog
 from backup.repository.catalog import Catalog, Relation
 
 # Somebody would have to create, rename or drop a table in each of these few milliseconds.
@@ -50,7 +51,7 @@ class Snapshot:
 
     `started_at` is the server's clock when it was taken; `lsn` was the end of the WAL written
     (on a standby: replayed) just after. `relations` have sizes, no counts; `listed` are the same
-    with their oids.
+    with their oids. `sequences` were read after the snapshot was taken and before the block began.
     """
 
     snapshot_id: str
@@ -62,6 +63,7 @@ class Snapshot:
     relations: tuple[Relation, ...]
     large_object_bytes: int
     listed: tuple[ListedRelation, ...]
+    sequences: tuple[catalog.Sequence, ...]
     _session: Session
     _dsn: Dsn
     _application_name: str
@@ -86,8 +88,8 @@ class Snapshot:
         Up to `jobs` further sessions count. Not counted: foreign tables, partitioned parents
         (their leaves are; it is the other way round where a table is hash-partitioned by an enum,
         see `census.list_relations`), unpopulated materialised views, extension tables that pg_dump
-        leaves out or filters, and on a standby unlogged tables. Sequences are not versioned by
-        PostgreSQL: their state is that of the moment of reading, at or after the snapshot.
+        leaves out or filters, and on a standby unlogged tables. The schema is read in the session
+        that holds the tables' locks, so that nobody who waits for one can stop it.
         """
         counted = await census.count_rows(
             self._dsn,
@@ -98,12 +100,6 @@ class Snapshot:
             application_name=self._application_name,
             lock_timeout=self._lock_timeout,
         )
-        async with connect(
-            self._dsn, application_name=self._application_name, lock_timeout=self._lock_timeout
-        ) as session:
-            sequences = await properties.read_sequences(
-                session, self.snapshot_id, is_standby=self.server.is_standby
-            )
         held = self._session
         return Catalog(
             database=await properties.read_database(held),
@@ -113,12 +109,16 @@ class Snapshot:
             relations=tuple(
                 replace(one.relation, rows=counted.get(one.oid)) for one in self.listed
             ),
-            sequences=sequences,
+            sequences=self.sequences,
             roles=await properties.read_roles(held),
             extensions=await properties.read_extensions(held),
             large_objects=await held.fetch_value("SELECT count(*) FROM pg_largeobject_metadata"),
             subscriptions=await properties.read_subscriptions(held),
             server_settings=await properties.read_server_settings(held),
+            objects=await definitions.read_objects(held),
+            default_privileges=await definitions.read_default_privileges(held),
+            collations=await definitions.read_collations(held),
+            digests=None,
         )
 
 
@@ -154,6 +154,13 @@ async def hold_snapshot(
             " FROM pg_database d WHERE d.datname = current_database()"
         )
         relations = await census.measure(session, listed.relations)
+        # Before any dump reads them: what is restored may be further on, and is never behind.
+        async with connect(
+            dsn, application_name=application_name, lock_timeout=lock_timeout
+        ) as other:
+            sequences = await properties.read_sequences(
+                other, listed.snapshot_id, is_standby=server.is_standby
+            )
         snapshot = Snapshot(
             snapshot_id=listed.snapshot_id,
             lsn=listed.lsn,
@@ -164,6 +171,7 @@ async def hold_snapshot(
             relations=tuple(one.relation for one in relations),
             large_object_bytes=taken["large_object_bytes"],
             listed=relations,
+            sequences=sequences,
             _session=session,
             _dsn=dsn,
             _application_name=application_name,

@@ -40,7 +40,10 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequence:
-    """A sequence and its state in the snapshot."""
+    """A sequence and its state, read after the snapshot was taken and before anything was dumped.
+
+    PostgreSQL does not version sequences: what is restored may be further on, never behind.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -48,11 +51,17 @@ class Sequence:
     name: str
     last_value: IntegerAsText
     is_called: bool
+    is_descending: bool = False
+    is_cycling: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A role of the cluster by name, with the attributes that matter to a restore; no password."""
+    """A role of the cluster by name, with the attributes that matter to a restore; no password.
+
+    `admin_of` are roles whose membership it may give on. `attributes` are the other words of
+    `CREATE ROLE`, and the role's settings, as text.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -61,6 +70,8 @@ class Role:
     can_login: bool
     bypasses_row_security: bool
     member_of: tuple[str, ...]
+    admin_of: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +134,111 @@ class DatabaseProperties:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectGrant:
+    """What one role may do with an object or with one of its columns; `grantee` None is PUBLIC.
+
+    `privileges` are in alphabetical order, those that may be given on with an asterisk.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    grantee: str | None
+    column: str | None
+    privileges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaObject:
+    """One thing that is defined in the database, by the kind and identity PostgreSQL gives it.
+
+    `definition_sha256` is over the server's own deparsed text: comparable within a major version
+    only. None: the role may not read it. `owner` None: it has its relation's. `grants` None: the
+    default ones of its owner, whether they are written down or not. `table` is the identity of the
+    relation that it belongs to. `is_validated` None: it is no constraint.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    kind: str
+    name: str
+    definition_sha256: str | None
+    owner: str | None
+    grants: tuple[ObjectGrant, ...] | None
+    table: str | None
+    is_validated: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultPrivileges:
+    """`ALTER DEFAULT PRIVILEGES FOR ROLE role`; `schema` None is everywhere.
+
+    `objects` is `pg_default_acl.defaclobjtype`: `r`, `S`, `f`, `T`, `n`, `L`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    role: str
+    schema: str | None
+    objects: str
+    grants: tuple[ObjectGrant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collation:
+    """A collation that is in use, and the version that the server's library has of it now.
+
+    `name` None is the database's own. `version` None: this collation has no versions.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    name: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDigest:
+    """One table's content. For a table hash-partitioned by an enum it is the whole tree's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    schema: str
+    name: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeObjectDigest:
+    """One large object's content; holes are the zeros that they read as."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    oid: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """What every table and large object holds. `salt` (hex) keeps small tables from being guessed.
+
+    The salt goes into the tables' digests alone: large objects are hashed as they are.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    salt: str
+    tables: tuple[TableDigest, ...]
+    large_objects: tuple[LargeObjectDigest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Everything about one database that a restore needs to know or can be checked against."""
+    """Everything about one database that a restore needs to know or can be checked against.
+
+    `digests` None: the content was not digested for this backup.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -137,3 +251,7 @@ class Catalog:
     large_objects: int
     subscriptions: tuple[str, ...]
     server_settings: tuple[tuple[str, str], ...]
+    objects: tuple[SchemaObject, ...]
+    default_privileges: tuple[DefaultPrivileges, ...]
+    collations: tuple[Collation, ...]
+    digests: Digests | None
