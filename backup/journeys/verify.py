@@ -125,8 +125,8 @@ def verify(
 
     object_bytes = sum(ref.object_bytes for ref in refs)
     progress.begin("verifying", object_bytes)
-    for ref, error in _failures(check, iter(refs), jobs, progress):
-        damages.note(error, refs[ref])
+    for ref, failure in _failures(check, iter(refs), jobs, progress):
+        damages.note(failure, refs[ref])
     return Verified(
         backups=tuple(key.id.text for key in keys),
         unpinned=tuple(
