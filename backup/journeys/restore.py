@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from backup.errors import IntegrityError
 from backup.journeys.archives import OpenBackup
@@ -39,6 +40,9 @@ _log = logging.getLogger(__name__)
 # Building all indexes of a database takes as long as it takes.
 _NO_LIMIT = timedelta(days=30)
 
+# Told of each tool that ended well: what was run, what it said on standard error, how long it took.
+Heard: TypeAlias = Callable[[Command, str, timedelta], None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
@@ -60,12 +64,15 @@ async def restore(
     destination: Destination,
     *,
     is_fresh: bool = False,
+    counts: bool = True,
+    heard: Heard | None = None,
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> Restored:
     """Do what the plan says; on return the database is there and its rows were counted.
 
-    `is_fresh`: nobody else uses the cluster, so roles that exist get their attributes too. On any
+    `is_fresh`: nobody else uses the cluster, so roles that exist get their attributes too.
+    `counts` False is for who compares the whole database himself: no row was counted then. On any
     exception the database is dropped again; roles that were created stay.
     """
     started = clock()
@@ -93,11 +100,19 @@ async def restore(
     try:
         with MemoryFile() as schema:
             loaded = await _fill(
-                backup, plan, destination, into=into, schema=schema, progress=progress
+                backup,
+                plan,
+                destination,
+                into=into,
+                schema=schema,
+                heard=heard,
+                clock=clock,
+                progress=progress,
             )
         if not plan.is_whole:
             await _set_sequences(destination, catalog, plan)
-        tables, rows = await _count(_expected(catalog, plan, loaded), destination)
+        expected = _expected(catalog, plan, loaded)
+        tables, rows = await _count(expected, destination) if counts else (0, 0)
         notes = await target.complete_database(
             destination.dsn, catalog.database, application_name=APPLICATION
         )
@@ -123,6 +138,8 @@ async def _fill(
     *,
     into: RestoreTarget,
     schema: MemoryFile,
+    heard: Heard | None,
+    clock: Callable[[], datetime],
     progress: Progress,
 ) -> tuple[TableName, ...]:
     """Load definitions, data and indexes; return the tables loaded, unless all were."""
@@ -134,8 +151,15 @@ async def _fill(
             progress.advance(len(chunk))
         definitions(commands.pg_restore_seekable(into, "pre-data", part=part.name))
 
+    def tell(command: Command, stderr: str, begun: datetime) -> None:
+        if heard is not None:
+            heard(command, stderr, clock() - begun)
+
     def definitions(command: Command) -> bytes:
-        return run(command, stdin=schema, timeout=_NO_LIMIT, entered=running.entered).stdout
+        begun = clock()
+        done = run(command, stdin=schema, timeout=_NO_LIMIT, entered=running.entered)
+        tell(command, done.stderr_tail, begun)
+        return done.stdout
 
     await run_each(load_schema, [backup.part("schema")], jobs=1, running=running)
     chosen = await _holding_rows(destination, plan)
@@ -145,11 +169,13 @@ async def _fill(
         part, table = stream
         running.check()
         command = commands.pg_restore_streamed(into, "data", part=part.name, table=table)
+        begun = clock()
         with writing(command, stall=destination.stall_timeout) as writer, running.entered(writer):
             for chunk in backup.chunks(part):
                 if not writer.write(chunk):
                     break
                 progress.advance(len(chunk))
+        tell(command, writer.stderr_tail, begun)
 
     await run_each(load, streams, jobs=destination.jobs, running=running)
 
