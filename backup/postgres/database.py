@@ -62,6 +62,10 @@ class LockTimeoutError(PostgresError):
     """A lock was not to be had in time; a session that holds it already could still do the work."""
 
 
+class StatementTimeoutError(PostgresError):
+    """A statement took longer than it was given."""
+
+
 class MissingDatabaseError(PostgresError):
     """The server has no database of this name."""
 
@@ -231,6 +235,7 @@ _CLASSES: Final[dict[str, type[PostgresError]]] = {
     "3F000": MissingRelationError,
     "42P01": MissingRelationError,
     "55P03": LockTimeoutError,
+    "57014": StatementTimeoutError,
 }
 
 
