@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     tool_directories: tuple[Path, ...] = ()
     credentials_directory: Path | None = None
     scratch_directory: Path | None = None
+    reports_directory: Path | None = None
     rto_target: Duration | None = None
     rpo_target: Duration | None = None
     checks: tuple[GivenQuestion, ...] = ()
