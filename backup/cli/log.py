@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from backup.cli.logtimestamp import timestamp
 from backup.cli.options import (
     any_path,
     json_option,
@@ -18,11 +19,14 @@ from backup.cli.options import (
 
 @click.group(
     name="log",
-    short_help="The evidence log: show, verify, prove.",
+    short_help="The evidence log: show, verify, prove, timestamp.",
     epilog="Example: strongroom log verify",
 )
 def command() -> None:
     """What was done to the backups, when, in a log that cannot be changed without a trace."""
+
+
+command.add_command(timestamp)
 
 
 @command.command(

@@ -187,6 +187,11 @@ def log_checkpoint_key(size: int) -> str:
     return f"{LOG_CHECKPOINTS_PREFIX}{size:012}.note"
 
 
+def log_timestamp_key(size: int) -> str:
+    """Return the key of the time-stamp authority's reply over that checkpoint."""
+    return f"{LOG_CHECKPOINTS_PREFIX}{size:012}.tsr"
+
+
 def parse_log_key(key: str) -> int | None:
     """Return the number in the key of an entry or a checkpoint, or None if it is neither."""
     match = _LOG_KEY.fullmatch(key)

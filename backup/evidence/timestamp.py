@@ -1,0 +1,69 @@
+"""Independent time for the evidence log: an authority's word that a checkpoint existed by then."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from backup.crypto.timestamp import parse_reply, timestamp_query, verify_reply
+from backup.errors import IntegrityError, NotFoundError
+from backup.repository.layout import (
+    LOG_CHECKPOINTS_PREFIX,
+    log_checkpoint_key,
+    log_timestamp_key,
+    parse_log_key,
+)
+from backup.repository.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is carried to the authority: a query over the checkpoint of `size` entries."""
+
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """The first `size` entries of the log were there at `time`, as the authority says."""
+
+    size: int
+    time: datetime
+
+
+def ask(store: Store) -> Query:
+    """Return the query over the newest checkpoint. Raises `NotFoundError` if there is none."""
+    sizes = _sizes(store)
+    if not sizes:
+        raise NotFoundError(f"{store.address} has no checkpoint of an evidence log")
+    note = store.get(log_checkpoint_key(sizes[-1]))
+    return Query(size=sizes[-1], data=timestamp_query(note))
+
+
+def accept(store: Store, reply: bytes, authorities: Sequence[x509.Certificate]) -> Stamped:
+    """Store a reply beside the checkpoint that it is over, and return what it says.
+
+    More may have been logged since the query was made. Raises `IntegrityError`, and stores
+    nothing, if the reply is over something else or none of `authorities` stands behind it.
+    """
+    parsed = parse_reply(reply)
+    for size in reversed(_sizes(store)):
+        note = store.get(log_checkpoint_key(size))
+        if hashlib.sha256(note).digest() == parsed.imprint:
+            time = verify_reply(parsed, note, authorities)
+            store.put(log_timestamp_key(size), reply)
+            return Stamped(size=size, time=time)
+    raise IntegrityError(
+        "the reply is over no checkpoint of this evidence log",
+        hint="`strongroom log timestamp request -o query.tsq` makes the query that it must answer",
+    )
+
+
+def _sizes(store: Store) -> list[int]:
+    numbers = (parse_log_key(key) for key in store.list(LOG_CHECKPOINTS_PREFIX))
+    return [number for number in numbers if number is not None]
