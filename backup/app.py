@@ -120,6 +120,18 @@ def remembered_log(settings: Settings, repository: Repository) -> tuple[Claim, .
     return () if head is None else (Claim(who="this host", head=head),)
 
 
+def reports_directory(settings: Settings) -> Path:
+    """Return where this host keeps the reports of restore tests."""
+    return settings.reports_directory or settings.state_directory / "reports"
+
+
+def pinned_signers(settings: Settings, repository_id: str) -> AllowedSigners | None:
+    """Return whose signatures count for a repository that need not be here; None: nobody's."""
+    return keyring.load_allowed_signers(
+        keyring.keys_directory(settings.state_directory, repository_id), settings.allowed_signers
+    )
+
+
 def backup_source(settings: Settings) -> Source:
     """Return what to back up. Raises `SettingsError` if no database is named."""
     if settings.dsn is None:

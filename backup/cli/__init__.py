@@ -23,6 +23,7 @@ _VERBS = (
     "show",
     "verify",
     "restore",
+    "report",
     "log",
     "inspect",
     "doctor",

@@ -12,7 +12,14 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from backup.errors import IntegrityError, SettingsError
 
@@ -46,12 +53,18 @@ def _text_from_time(value: datetime) -> str:
 
 
 IntegerAsText: TypeAlias = Annotated[
-    int, BeforeValidator(_integer_from_text), PlainSerializer(str, return_type=str)
+    int,
+    BeforeValidator(_integer_from_text),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{_INTEGER.pattern})$"}),
 ]
 """An integer that may pass 2^53, such as a bigint of PostgreSQL: stored as text."""
 
 UtcTime: TypeAlias = Annotated[
-    datetime, BeforeValidator(_time_from_text), PlainSerializer(_text_from_time, return_type=str)
+    datetime,
+    BeforeValidator(_time_from_text),
+    PlainSerializer(_text_from_time, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_TIME.pattern}$"}),
 ]
 """A time in UTC, to the second or to the microsecond: stored with a final `Z`."""
 
