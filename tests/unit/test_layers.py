@@ -29,6 +29,7 @@ HOMES = {
     "pyfastcdc": "backup.repository.chunking",
     "blake3": "backup.repository.chunking",
     "zstandard": "backup.repository.chunks",
+    "rfc3161_client": "backup.crypto.timestamp",
     "pydantic_settings": "backup.settings",
 }
 
