@@ -3,24 +3,30 @@
 A table's digest is SHA-256 over the salt, its name, the names and types of its columns, and its
 rows in COPY's text form. With a primary key the rows are hashed in its order; without one, where
 rows may be equal and no order is theirs, their own SHA-256s are added modulo 2^256. Either way the
-server's memory and ours stay constant but for the largest single row, which COPY sends whole.
+memory that we need stays constant; server and psql hold the largest single row, which COPY sends
+whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
-from backup.postgres import census, properties
+from backup.postgres import census
 from backup.postgres.census import ListedRelation
-from backup.postgres.database import Session, connect, quote_identifier
+from backup.postgres.copying import QUERY_MAX_BYTES, Copying
+from backup.postgres.database import LockTimeoutError, Session, connect, quote_identifier
 from backup.postgres.dsn import Dsn
 from backup.postgres.snapshot import Snapshot, hold_snapshot
+from backup.postgres.tools import find_tools
 from backup.repository import catalog
-from backup.repository.catalog import LargeObjectDigest, TableDigest
+from backup.repository.catalog import Catalog, Digests, LargeObjectDigest, TableDigest
 
+# A table of this size on the disk, compressed as it may be, has no row that is too large for us.
+_NARROW_BYTES: Final = 256 * 1024
 _LARGE_OBJECT_PIECE: Final = 1024 * 1024
 _LARGE_OBJECT_BATCH: Final = 500
 
@@ -76,14 +82,104 @@ async def content_digests(
     salt: bytes = b"",
     snapshot: Snapshot | None = None,
 ) -> Contents:
-    """Return the digests of a whole database in one snapshot: the given one, or one of its own.
-
-    Sequences are read as they are at that moment: PostgreSQL does not version them.
-    """
+    """Return the digests of a whole database in one snapshot: the given one, or one of its own."""
     if snapshot is None:
         async with hold_snapshot(dsn, application_name=application_name) as own:
-            return await _digest(dsn, own, application_name, jobs, salt)
-    return await _digest(dsn, snapshot, application_name, jobs, salt)
+            return await content_digests(
+                dsn, application_name=application_name, jobs=jobs, salt=salt, snapshot=own
+            )
+    digests = await snapshot_digests(
+        dsn, snapshot, application_name=application_name, jobs=jobs, salt=salt
+    )
+    return Contents(
+        tables=digests.tables,
+        sequences=snapshot.sequences,
+        large_objects=digests.large_objects,
+        unpopulated_matviews=tuple(
+            f"{one.relation.schema}.{one.relation.name}"
+            for one in snapshot.listed
+            if not one.relation.is_populated
+        ),
+    )
+
+
+async def observe(
+    dsn: Dsn,
+    *,
+    application_name: str,
+    jobs: int,
+    salt: bytes | None,
+    tool_directories: tuple[Path, ...] = (),
+) -> Catalog:
+    """Return the catalogue of a database as it is now, with digests if there is a salt."""
+    async with hold_snapshot(dsn, application_name=application_name) as snapshot:
+        catalog = await snapshot.catalog(jobs=jobs)
+        if salt is None:
+            return catalog
+        digests = await snapshot_digests(
+            dsn,
+            snapshot,
+            application_name=application_name,
+            jobs=jobs,
+            salt=salt,
+            tool_directories=tool_directories,
+        )
+        return replace(catalog, digests=digests)
+
+
+async def snapshot_digests(
+    dsn: Dsn,
+    snapshot: Snapshot,
+    *,
+    application_name: str,
+    jobs: int,
+    salt: bytes,
+    tool_directories: tuple[Path, ...] = (),
+) -> Digests:
+    """Return the digests of all tables and large objects in this very snapshot.
+
+    Materialised views are left out: a restore computes them. A table that somebody waits to change
+    is read in the session that holds the snapshot, which must not be used by others meanwhile.
+    """
+    copying = Copying(
+        tools=find_tools(snapshot.server.major, bin_directories=tool_directories),
+        dsn=dsn,
+        snapshot_id=snapshot.snapshot_id,
+        server_version=snapshot.server.version_num,
+        application_name=application_name,
+    )
+    pending = sorted(
+        (one for one in snapshot.listed if one.is_countable and one.relation.kind != "matview"),
+        key=lambda one: one.relation.size_bytes,
+    )
+    tables: list[TableDigest] = []
+    blocked: list[ListedRelation] = []
+
+    async def work() -> None:
+        async with connect(dsn, application_name=application_name) as session:
+            while pending:
+                one = pending.pop()
+                try:
+                    async with census.joined_snapshot(session, snapshot.snapshot_id):
+                        tables.append(await _digest_table(session, one, salt, copying))
+                except LockTimeoutError:
+                    await session.execute("ROLLBACK")
+                    blocked.append(one)
+
+    async with census.first_failure_alone(), asyncio.TaskGroup() as group:
+        for _ in range(min(jobs, len(pending))):
+            group.create_task(work())
+    tables += [await _digest_table(snapshot.session, one, salt, None) for one in blocked]
+    async with (
+        connect(dsn, application_name=application_name) as session,
+        census.joined_snapshot(session, snapshot.snapshot_id),
+    ):
+        large_objects = await _digest_large_objects(session)
+    return Digests(
+        salt=salt.hex(),
+        tables=tuple(sorted(tables, key=lambda table: (table.schema, table.name))),
+        large_objects=large_objects,
+    )
 
 
 def differences(expected: Contents, observed: Contents) -> tuple[Difference, ...]:
@@ -115,52 +211,16 @@ def _described(contents: Contents) -> dict[str, str]:
     return described
 
 
-async def _digest(
-    dsn: Dsn, snapshot: Snapshot, application_name: str, jobs: int, salt: bytes
-) -> Contents:
-    listed = snapshot.listed
-    pending = sorted(
-        (one for one in listed if one.is_countable and one.relation.kind != "matview"),
-        key=lambda one: one.relation.size_bytes,
-    )
-    tables: list[TableDigest] = []
-
-    async def work() -> None:
-        async with connect(dsn, application_name=application_name) as session:
-            while pending:
-                one = pending.pop()
-                async with census.joined_snapshot(session, snapshot.snapshot_id):
-                    tables.append(await _digest_table(session, one, salt))
-
-    async with census.first_failure_alone(), asyncio.TaskGroup() as group:
-        for _ in range(min(jobs, len(pending))):
-            group.create_task(work())
-    async with connect(dsn, application_name=application_name) as session:
-        sequences = await properties.read_sequences(
-            session, snapshot.snapshot_id, is_standby=snapshot.server.is_standby
-        )
-        async with census.joined_snapshot(session, snapshot.snapshot_id):
-            large_objects = await _digest_large_objects(session)
-    return Contents(
-        tables=tuple(sorted(tables, key=lambda table: (table.schema, table.name))),
-        sequences=sequences,
-        large_objects=large_objects,
-        unpopulated_matviews=tuple(
-            f"{one.relation.schema}.{one.relation.name}"
-            for one in listed
-            if not one.relation.is_populated
-        ),
-    )
-
-
 @dataclass(slots=True)
 class _InOrder:
-    """Hashes the stream of rows as it comes."""
+    """Hashes the stream of rows as it comes; the text form of COPY has a line feed a row."""
 
+    count: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    async def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         self.digest.update(data)
+        self.count += bytes(data).count(b"\n")
 
     def finish(self) -> bytes:
         return self.digest.digest()
@@ -168,24 +228,29 @@ class _InOrder:
 
 @dataclass(slots=True)
 class _AnyOrder:
-    """Adds up the hashes of rows; the text form of COPY has one line feed a row, at its end."""
+    """Adds up the hashes of rows."""
 
+    count: int = 0
     total: int = 0
     row: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    async def take(self, data: bytes) -> None:
-        *ended, rest = data.split(b"\n")
+    def take(self, data: bytes | memoryview) -> None:
+        *ended, rest = bytes(data).split(b"\n")
         for piece in ended:
             self.row.update(piece)
             self.total += int.from_bytes(self.row.digest(), "big")
             self.row = hashlib.sha256()
         self.row.update(rest)
+        self.count += len(ended)
 
     def finish(self) -> bytes:
         return (self.total % (1 << 256)).to_bytes(32, "big")
 
 
-async def _digest_table(session: Session, one: ListedRelation, salt: bytes) -> TableDigest:
+async def _digest_table(
+    session: Session, one: ListedRelation, salt: bytes, copying: Copying | None
+) -> TableDigest:
+    """Return the digest; without `copying` it is all read in this session, row by row."""
     columns = await session.fetch(_COLUMNS, one.oid)
     key = await session.fetch(_KEY, one.oid, _ORDERED_ALIKE.strip("{}").split(","))
     order = ", ".join(
@@ -196,19 +261,28 @@ async def _digest_table(session: Session, one: ListedRelation, salt: bytes) -> T
     )
     names = ", ".join(quote_identifier(column["name"]) for column in columns)
     query = f"SELECT {names} FROM {one.rows_sql}"  # noqa: S608 - quoted names
+    query += f" ORDER BY {order}" if order else ""
     rows: _InOrder | _AnyOrder = _InOrder() if order else _AnyOrder()
-    count = await session.copy_out(f"{query} ORDER BY {order}" if order else query, rows.take)
+
+    async def take(data: bytes) -> None:
+        rows.take(data)
+
+    may_be_wide = one.relation.size_bytes > _NARROW_BYTES
+    if copying and may_be_wide and len(query.encode()) < QUERY_MAX_BYTES:
+        await copying.copy_out(query, rows.take)
+    else:
+        await session.copy_out(query, take)
     digest = hashlib.sha256()
     described = [one.relation.schema, one.relation.name, "ordered" if order else "sum"]
     for column in columns:
         described += [column["name"], column["type"]]
-    for field_ in (salt, *(text.encode() for text in described), str(count).encode()):
+    for field_ in (salt, *(text.encode() for text in described), str(rows.count).encode()):
         digest.update(len(field_).to_bytes(8, "big") + field_)
     digest.update(rows.finish())
     return TableDigest(
         schema=one.relation.schema,
         name=one.relation.name,
-        rows=count,
+        rows=rows.count,
         sha256=digest.hexdigest(),
     )
 

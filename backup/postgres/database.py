@@ -168,16 +168,22 @@ def _version_number(version: asyncpg.ServerVersion) -> int:
     return version.major * 10000 + version.minor
 
 
-def _pinning(version: int, lock_timeout: timedelta, statement_timeout: timedelta) -> str:
-    settings = [
+def pinned(
+    version: int, lock_timeout: timedelta, statement_timeout: timedelta = NO_TIMEOUT
+) -> tuple[tuple[str, str], ...]:
+    """Return the settings of every session on a server of this version (`150004`)."""
+    settings = (
         *_PINNED,
         ("lock_timeout", str(_milliseconds(lock_timeout))),
         ("statement_timeout", str(_milliseconds(statement_timeout))),
-    ]
-    if version >= 170000:
-        settings.append(("transaction_timeout", "0"))
+    )
+    return (*settings, ("transaction_timeout", "0")) if version >= 170000 else settings
+
+
+def _pinning(version: int, lock_timeout: timedelta, statement_timeout: timedelta) -> str:
     return ";".join(
-        f"SELECT pg_catalog.set_config('{name}', '{value}', false)" for name, value in settings
+        f"SELECT pg_catalog.set_config('{name}', '{value}', false)"
+        for name, value in pinned(version, lock_timeout, statement_timeout)
     )
 
 

@@ -52,6 +52,7 @@ class Snapshot:
     `started_at` is the server's clock when it was taken; `lsn` was the end of the WAL written
     (on a standby: replayed) just after. `relations` have sizes, no counts; `listed` are the same
     with their oids. `sequences` were read after the snapshot was taken and before the block began.
+    `session` holds it all; it is not for two at the same time.
     """
 
     snapshot_id: str
@@ -64,7 +65,7 @@ class Snapshot:
     large_object_bytes: int
     listed: tuple[ListedRelation, ...]
     sequences: tuple[catalog.Sequence, ...]
-    _session: Session
+    session: Session
     _dsn: Dsn
     _application_name: str
     _lock_timeout: timedelta
@@ -74,7 +75,7 @@ class Snapshot:
 
         A dump that joined before the holder was lost may have locked its tables after it.
         """
-        found = await self._session.fetch_value(
+        found = await self.session.fetch_value(
             "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'ExclusiveLock'"
             " AND locktype = 'virtualxid' AND now() <= $1",
             self.started_at,
@@ -93,14 +94,14 @@ class Snapshot:
         """
         counted = await census.count_rows(
             self._dsn,
-            self._session,
+            self.session,
             self.snapshot_id,
             self.listed,
             jobs=jobs,
             application_name=self._application_name,
             lock_timeout=self._lock_timeout,
         )
-        held = self._session
+        held = self.session
         return Catalog(
             database=await properties.read_database(held),
             bootstrap_superuser=await held.fetch_value(
@@ -172,7 +173,7 @@ async def hold_snapshot(
             large_object_bytes=taken["large_object_bytes"],
             listed=relations,
             sequences=sequences,
-            _session=session,
+            session=session,
             _dsn=dsn,
             _application_name=application_name,
             _lock_timeout=lock_timeout,
