@@ -8,7 +8,13 @@ import hashlib
 import pytest
 
 from backup.crypto.merkle import leaf_hash
-from backup.crypto.note import Checkpoint, open_checkpoint, sign_checkpoint, signature_of
+from backup.crypto.note import (
+    Checkpoint,
+    open_checkpoint,
+    public_key_pem,
+    sign_checkpoint,
+    signature_of,
+)
 from backup.crypto.sshkey import SigningKey
 from backup.errors import IntegrityError
 
@@ -90,3 +96,10 @@ def test_a_root_has_32_bytes() -> None:
     short = sign_checkpoint(Checkpoint(origin=ORIGIN, size=1, root=b"short"), KEY)
     with pytest.raises(IntegrityError, match="form"):
         open_checkpoint(short, ORIGIN, [KEY.public_key])
+
+
+def test_a_public_key_has_the_form_that_openssl_reads() -> None:
+    """RFC 8410: twelve bytes that say Ed25519, then the key."""
+    first, body, last = public_key_pem(KEY.public_key).splitlines()
+    assert (first, last) == ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
+    assert base64.b64decode(body) == bytes.fromhex("302a300506032b6570032100") + KEY.public_key.raw
