@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,6 +244,91 @@ def verify(
         f" ({checked.signer.public_key.fingerprint})"
     )
     click.echo(f"It says: {report.verdict.sentence} at level {report.verdict.level}")
+
+
+@command.command(
+    short_help="Make a period pack for an auditor.",
+    epilog="Example: strongroom report period --from 2026-01-01 --to 2026-04-01 -o first-quarter",
+)
+@settings_options
+@directory_option
+@signers_option
+@database_option
+@click.option(
+    "--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The first day (UTC)."
+)
+@click.option(
+    "--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The last day (UTC)."
+)
+@click.option("-o", "--output", type=any_path, metavar="DIR", help="A new or empty directory.")
+@click.option("--dry-run", is_flag=True, help="Say what the pack would hold, and write nothing.")
+@json_option
+def period(
+    *,
+    config: Path | None,
+    repository: str | None,
+    state_directory: Path | None,
+    reports_directory: Path | None,
+    allowed_signers: Path | None,
+    database: str | None,
+    first: datetime,
+    last: datetime,
+    output: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write what the evidence log tells of the days from --from to --to, both included.
+
+    Every backup and restore test in the log, also those that failed or never ended; coverage,
+    exceptions, trends; the log itself; signed. Exit code 3 means that the log is not whole: the
+    pack is written and says so.
+    """
+    from datetime import UTC, timedelta
+
+    from backup import app
+    from backup.cli.output import print_json
+    from backup.errors import IntegrityError
+    from backup.journeys.period import Asked, gather, write_pack
+    from backup.version import VERSION
+
+    settings = _settings(config, repository, state_directory, reports_directory, allowed_signers)
+    opened = app.open_repository(settings)
+    allowed = app.load_allowed_signers(settings, opened)
+    asked = Asked(
+        first=first.replace(tzinfo=UTC),
+        last=last.replace(tzinfo=UTC) + timedelta(days=1),
+        database=database,
+    )
+    found, log = gather(
+        opened,
+        asked,
+        allowed=allowed,
+        remembered=app.remembered_log(settings, opened),
+        directory=_directory(settings),
+        version=VERSION,
+    )
+    target = output or Path(f"period-{first:%Y-%m-%d}-{last:%Y-%m-%d}")
+    if not dry_run:
+        keys = app.load_writing_keys(settings, opened)
+        now = datetime.now(UTC)
+        write_pack(found, log, keys=keys, allowed=allowed, directory=target, now=now)
+    if as_json:
+        print_json({"directory": None if dry_run else str(target), "period": found})
+    else:
+        tests = sum(one.kind == "restore test" for one in found.happenings)
+        click.echo(
+            f"{len(found.happenings) - tests} backups, {tests} restore tests,"
+            f" {len(found.exceptions)} exceptions of {len(found.databases)} databases"
+        )
+        for limit in found.limits:
+            click.echo(limit)
+        if not dry_run:
+            click.echo(f"Written to {target}: give it to the auditor, READ-ME-FIRST.txt says how")
+    if found.log_problems:
+        raise IntegrityError(
+            f"the evidence log is not whole: {found.log_problems[0]}",
+            hint="`strongroom log verify` names everything that is wrong",
+        )
 
 
 @command.command(

@@ -76,27 +76,36 @@ class LogProofs:
     finished: InclusionProof
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """The key that signs evidence, and the names under which the firm's pins know keys.
+
+    `claimed_signers` are lines of an `allowed_signers` file, for a reader to compare with his own.
+    """
+
+    key: SigningKey
+    principal: str
+    claimed_signers: str
+
+
 def encode_bundle(
     report: bytes,
     *,
     manifest: SignedManifestBytes | None,
     log: LogProofs | None,
-    key: SigningKey,
-    principal: str,
-    claimed_signers: str,
+    seal: Seal,
 ) -> bytes:
     """Return the bundle of a report; the same values give the same bytes.
 
-    `principal` is the name that the key has in the firm's `allowed_signers`. Without a manifest
-    or a log the bundle says so, and can't be evidence of a PASS.
+    Without a manifest or a log the bundle says so, and can't be evidence of a PASS.
     """
     value = decode(Report, report, REPORT)
     members = {
         REPORT: report,
-        REPORT_SIGNATURE: sign_evidence(report, key),
+        REPORT_SIGNATURE: sign_evidence(report, seal.key),
         PAGE: render_report(report),
         TABLES: render_tables(value),
-        CLAIMED: (_CLAIMED + claimed_signers).encode(),
+        CLAIMED: claimed(seal),
         VERIFIER: stock_verifier(),
     }
     if manifest is not None:
@@ -110,8 +119,8 @@ def encode_bundle(
     members[READ_ME] = text_page(
         "read-me-first.txt",
         report=value,
-        principal=principal,
-        key_text=key.public_key.key_text.split()[1],
+        principal=seal.principal,
+        key_text=seal.key.public_key.key_text.split()[1],
         manifest=manifest,
         time=f"{value.finished:%Y%m%d%H%M%SZ}",
         backup_time=f"{BackupId(value.backup.backup_id).started:%Y%m%d%H%M%SZ}",
@@ -119,7 +128,7 @@ def encode_bundle(
         namespace=REPORT_NAMESPACE,
         manifest_namespace=MANIFEST_NAMESPACE,
     )
-    return encode_zip(seal_members(members, key), MEMBERS)
+    return encode_zip(seal_members(members, seal.key), MEMBERS)
 
 
 def seal_members(members: Mapping[str, bytes], key: SigningKey) -> dict[str, bytes]:
@@ -128,14 +137,19 @@ def seal_members(members: Mapping[str, bytes], key: SigningKey) -> dict[str, byt
     return {**members, SUMS: sums, SUMS_SIGNATURE: sign_evidence(sums, key)}
 
 
+def claimed(seal: Seal) -> bytes:
+    """Return `claimed_signers`, which begins by saying what it is worth."""
+    return (_CLAIMED + seal.claimed_signers).encode()
+
+
 def sign_evidence(data: bytes, key: SigningKey) -> bytes:
     """Return the signature that `ssh-keygen -Y verify -n strongroom-evidence@v1` checks."""
     return sign(data, key, REPORT_NAMESPACE).encode("ascii")
 
 
-def stock_verifier() -> bytes:
+def stock_verifier(name: str = VERIFIER) -> bytes:
     """Return `verify.py`: the standard library, `ssh-keygen` and `openssl`, nothing of ours."""
-    return (files("backup.evidence.render") / "templates" / "verify.py.txt").read_bytes()
+    return (files("backup.evidence.render") / "templates" / f"{name}.txt").read_bytes()
 
 
 def encode_zip(members: Mapping[str, bytes], order: Sequence[str]) -> bytes:

@@ -27,6 +27,7 @@ from backup.errors import (
 from backup.evidence.bundle import (
     REPORT,
     LogProofs,
+    Seal,
     SignedManifestBytes,
     decode_zip,
     encode_bundle,
@@ -86,15 +87,11 @@ def publish(
             proofs = _proofs(repository, report.log_started_seq, ended)
         except StrongroomError as error:
             refusal = error
-    pins = allowed or AllowedSigners(signers=())
-    key = keys.signing_key
     bundle = encode_bundle(
         data,
         manifest=_manifest(repository, report, allowed),
         log=proofs,
-        key=key,
-        principal=_principal(pins, keys, report.finished),
-        claimed_signers=pins.text or _claim(keys).line + "\n",
+        seal=evidence_seal(keys, allowed, report.finished),
     )
     path = bundle_path(directory, report.backup.database, report.report_id)
     write_new(path, bundle)
@@ -294,16 +291,18 @@ def _proofs(repository: Repository, started: int, ended: Appended) -> LogProofs:
     )
 
 
-def _principal(pins: AllowedSigners, keys: WritingKeys, at: datetime) -> str:
-    """Return the name that the pins have for the key; else the one that it was made for."""
-    known = pins.principal_of(keys.signing_key.public_key, namespace=REPORT_NAMESPACE, now=at)
-    return (known or _claim(keys).principal).split(",")[0]
-
-
-def _claim(keys: WritingKeys) -> AllowedSigner:
+def evidence_seal(keys: WritingKeys, allowed: AllowedSigners | None, at: datetime) -> Seal:
+    """Return how this host signs evidence: under the name that its own pins have for the key."""
     public_key = keys.signing_key.public_key
-    return AllowedSigner(
+    claim = AllowedSigner(
         principals=(public_key.comment.split(" ")[0] or "strongroom",),
         public_key=public_key,
         namespaces=(REPORT_NAMESPACE,),
+    )
+    pins = allowed or AllowedSigners(signers=(claim,))
+    known = pins.principal_of(public_key, namespace=REPORT_NAMESPACE, now=at)
+    return Seal(
+        key=keys.signing_key,
+        principal=(known or claim.principal).split(",")[0],
+        claimed_signers=pins.text,
     )

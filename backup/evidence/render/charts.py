@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from markupsafe import Markup, escape
 
@@ -24,6 +25,13 @@ _WIDTH = 720
 _LEFT, _RIGHT = 118, 92
 _ROW, _BAR = 26, 14
 _PLOT_HEIGHT, _TOP, _BOTTOM = 132, 16, 40
+
+
+class OverTime(Protocol):
+    """A chart of restore tests; `name` tells it from others on the page."""
+
+    def __call__(self, points: Sequence[Point], target_ms: int | None, name: str) -> Markup:
+        """Draw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,111 @@
+"""`report period`: what the evidence log tells of a stretch of time, signed, in a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from backup.crypto import merkle
+from backup.crypto.allowed_signers import AllowedSigners
+from backup.errors import IntegrityError, SettingsError, UnpinnedError
+from backup.evidence.bundle import REPORT, decode_zip
+from backup.evidence.entry import Entry
+from backup.evidence.log import Claim, StoredLog, check_log, read_log
+from backup.evidence.period import Period, collect
+from backup.evidence.periodpack import encode_pack
+from backup.evidence.report import Report
+from backup.journeys.reports import evidence_seal, stored_reports, write_new
+from backup.repository.access import Repository
+from backup.repository.manifest import LogHead, sha256_hex
+from backup.repository.writing import WritingKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which period: from the first moment up to and without the last; `database` None: all."""
+
+    first: datetime
+    last: datetime
+    database: str | None
+
+
+def gather(
+    repository: Repository,
+    asked: Asked,
+    *,
+    allowed: AllowedSigners | None,
+    remembered: Sequence[Claim],
+    directory: Path,
+    version: str,
+) -> tuple[Period, StoredLog]:
+    """Return the period, and the log that it is made from, which was verified on the way.
+
+    What is wrong with the log is part of the period: a pack is made all the same, and says so.
+    Raises `UnpinnedError` without pins, `SettingsError` for a period that ends before it begins.
+    """
+    if asked.last <= asked.first:
+        raise SettingsError("the period ends before it begins", hint="--from is before --to")
+    if allowed is None:
+        raise UnpinnedError(
+            f"UNPINNED: nothing here says whose evidence log {repository.store.address} may hold",
+            hint="add --allowed-signers FILE, the line that `strongroom init` printed",
+        )
+    log = read_log(repository.store)
+    problems = check_log(
+        log,
+        repository_id=repository.id,
+        keys=[signer.public_key for signer in allowed.signers],
+        claims=remembered,
+    )
+    size = max((size for size, _ in log.notes if size <= len(log.lines)), default=0)
+    period = collect(
+        _readable(log),
+        _reports(directory),
+        repository_id=repository.id,
+        generated_by=version,
+        first=asked.first,
+        last=asked.last,
+        database=asked.database,
+        log=LogHead(size=size, root=merkle.root(log.leaves[:size]).hex()),
+        log_problems=problems,
+    )
+    return period, log
+
+
+def write_pack(
+    period: Period,
+    log: StoredLog,
+    *,
+    keys: WritingKeys,
+    allowed: AllowedSigners | None,
+    directory: Path,
+    now: datetime,
+) -> tuple[Path, ...]:
+    """Write the signed files into a directory that is empty or not there; return their paths."""
+    if directory.exists() and any(directory.iterdir()):
+        raise SettingsError(f"{directory} is not empty", hint="name a new directory with -o")
+    paths = []
+    for name, data in encode_pack(period, log, evidence_seal(keys, allowed, now)).items():
+        write_new(directory / name, data)
+        paths.append(directory / name)
+    return tuple(paths)
+
+
+def _readable(log: StoredLog) -> list[Entry]:
+    """Return the entries up to the first that can't be read; `check_log` names that one."""
+    entries: list[Entry] = []
+    with suppress(IntegrityError):
+        entries.extend(log.entries())
+    return entries
+
+
+def _reports(directory: Path) -> dict[str, Report]:
+    """Return the reports on this host, by the SHA-256 that the log names them by."""
+    found = {}
+    for one in stored_reports(directory):
+        if one.report is not None:
+            found[sha256_hex(decode_zip(one.path.read_bytes())[REPORT])] = one.report
+    return found
