@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from backup import keyring, logmemory
@@ -15,12 +18,17 @@ from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.create import Source
 from backup.journeys.restoreplan import Destination
+from backup.journeys.restoretest import Tester
+from backup.journeys.scratchlook import Workshop
+from backup.journeys.stored import Trust
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.stores.base import Store
 from backup.repository.stores.local import LocalStore
 from backup.repository.writing import WritingKeys
 from backup.settings import Settings, config_path
+from backup.testpolicy import Question, RestoreTestPolicy
+from backup.version import VERSION
 
 
 def open_store(settings: Settings) -> Store:
@@ -172,3 +180,55 @@ def destination(settings: Settings, dsn: str, tables: Sequence[str]) -> Destinat
         tool_directories=settings.tool_directories,
         tables=tuple(tables),
     )
+
+
+def restore_test_policy(settings: Settings) -> RestoreTestPolicy:
+    """Return what the settings ask of a restore test."""
+    return RestoreTestPolicy(
+        rto_target_ms=_milliseconds(settings.rto_target),
+        rpo_target_ms=_milliseconds(settings.rpo_target),
+        questions=tuple(
+            Question(id=one.id, sql=one.sql, expected=one.expected) for one in settings.checks
+        ),
+        smoke_command=settings.smoke_command,
+        check_timeout_ms=settings.check_timeout // timedelta(milliseconds=1),
+        waivers=tuple(one.waiver for one in settings.waivers),
+        exclusions=tuple(one.exclusion for one in settings.exclusions),
+        frameworks=settings.frameworks,
+    )
+
+
+def tester(settings: Settings, repository: Repository) -> Tester:
+    """Return what a restore test needs: an identity to read with, keys to sign its report with."""
+    identities = load_identities(settings.identity)
+    keys = load_writing_keys(settings, repository)
+    return Tester(
+        repository=repository,
+        trust=Trust(
+            allowed=load_allowed_signers(settings, repository),
+            claims=remembered_log(settings, repository),
+        ),
+        identities=identities,
+        key_source=f"identity file {settings.identity}",
+        keys=keys,
+        log=logmemory.open_log(
+            repository.store, repository.id, keys.signing_key, settings.state_directory
+        ),
+        policy=restore_test_policy(settings),
+        workshop=Workshop(
+            host=platform.node(),
+            user=getpass.getuser(),
+            operating_system=platform.platform(),
+            jobs=settings.jobs,
+            stall_timeout=settings.stall_timeout,
+            tool_directories=settings.tool_directories,
+            directory=settings.scratch_directory,
+        ),
+        state_directory=settings.state_directory,
+        reports_directory=reports_directory(settings),
+        version=VERSION,
+    )
+
+
+def _milliseconds(duration: timedelta | None) -> int | None:
+    return None if duration is None else duration // timedelta(milliseconds=1)

@@ -23,6 +23,7 @@ _VERBS = (
     "show",
     "verify",
     "restore",
+    "restore-test",
     "report",
     "log",
     "inspect",
@@ -42,7 +43,7 @@ class _Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        module = importlib.import_module(f"backup.cli.{cmd_name}")
+        module = importlib.import_module(f"backup.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
@@ -73,9 +74,7 @@ def main() -> NoReturn:
     try:
         code = root(standalone_mode=False)
     except StrongroomError as error:
-        click.echo(f"strongroom: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        tell(error)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -89,6 +88,13 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def tell(error: StrongroomError) -> None:
+    """Print what went wrong, and what to do."""
+    click.echo(f"strongroom: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
 
 
 def _work_in_batches() -> None:

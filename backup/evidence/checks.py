@@ -35,14 +35,14 @@ LEVELS: Final[Mapping[str, int]] = {
     "indexes": 7,
     "constraints": 7,
     "amcheck": 7,
-    "questions": 7,
+    "invariants": 7,
     "smoke": 8,
     "rto": 8,
     "rpo": 8,
 }
 UNASKED: Final = frozenset({"schedule", "off-site-copy"})
 # What decides for itself whether it can be asked: by policy, by what is set, by what is installed.
-_OPTIONAL: Final = frozenset({"digests", "amcheck", "questions", "smoke", "rto", "rpo"})
+_OPTIONAL: Final = frozenset({"digests", "amcheck", "invariants", "smoke", "rto", "rpo"})
 
 
 def required(*asked: str) -> frozenset[str]:

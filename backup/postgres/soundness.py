@@ -22,12 +22,13 @@ from backup.repository.catalog import Catalog
 
 _ANSWER_BYTES: Final = 64 * 1024
 
+# A partitioned one is not valid until each partition has its own, and is dumped like that.
 _INDEXES: Final = f"""
 SELECT format('%I.%I', n.nspname, c.relname) AS name,
   i.indisvalid AND i.indisready AND i.indislive AS is_valid
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE {IN_USER_SCHEMA} ORDER BY 1
+WHERE c.relkind = 'i' AND {IN_USER_SCHEMA} ORDER BY 1
 """  # noqa: S608 - constants only
 
 _TREES: Final = f"""

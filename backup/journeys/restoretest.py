@@ -1,0 +1,324 @@
+"""`restore-test`: is this backup a backup? Restored, compared, judged, and written down for good.
+
+gather: the backup by a rule that is logged before anything runs; its manifest, objects, log
+act:    restored into a scratch cluster by the function that people use, compared, asked, destroyed
+report: a verdict, signed, in the evidence log, published
+
+Whatever is found, there is a report. Interrupted, the log says that the test was aborted; killed,
+the next test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from backup.crypto.recipients import Identity
+from backup.errors import IntegrityError, NotFoundError, StrongroomError
+from backup.evidence.controls import load_framework
+from backup.evidence.entry import Detail, Entry, EntryType
+from backup.evidence.log import EvidenceLog, StoredLog, read_log
+from backup.evidence.report import Report, Selection, TestedBackup
+from backup.evidence.selection import Choice, choose
+from backup.evidence.verdict import Code, Word
+from backup.journeys.archives import open_backup
+from backup.journeys.progress import Progress
+from backup.journeys.reports import Published, publish
+from backup.journeys.scratchlook import Seen, Workshop
+from backup.journeys.scratchtest import restore_and_look
+from backup.journeys.stored import Trust, finding_of, read_manifest, read_objects
+from backup.journeys.testrecord import TestRecord
+from backup.journeys.testreport import Circumstances, compose, in_force, tested_backup, without
+from backup.journeys.threads import to_end
+from backup.lock import exclusive
+from backup.repository.access import Repository, SignedManifest
+from backup.repository.layout import BackupId, BackupKey
+from backup.repository.writing import WritingKeys
+from backup.testpolicy import RestoreTestPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tester:
+    """Who tests: what it reads with, what it signs with, what it asks, where it works."""
+
+    repository: Repository
+    trust: Trust
+    identities: tuple[Identity, ...]
+    key_source: str
+    keys: WritingKeys
+    log: EvidenceLog
+    policy: RestoreTestPolicy
+    workshop: Workshop
+    state_directory: Path
+    reports_directory: Path
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A test that came to its end, whatever it found; its report is published."""
+
+    report: Report
+    published: Published
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A test that is under way, and the log as it was before."""
+
+    key: BackupKey
+    around: Circumstances
+    trust: Trust
+    log: StoredLog
+    is_logged: bool
+
+
+async def restore_test(
+    tester: Tester,
+    choice: Choice,
+    *,
+    database: str | None = None,
+    clock: Callable[[], datetime],
+    random: Callable[[int], bytes],
+    progress: Progress,
+) -> Tested:
+    """Test one backup. Raises only what keeps a test from starting, or a report from lasting.
+
+    On any exception nothing is left but what the log says of it.
+    """
+    lock = tester.state_directory / "locks" / f"restore-test-{tester.repository.id}.lock"
+    with exclusive(lock, "testing a restore"):
+        begun = await to_end(partial(_begin, tester, choice, database, clock, random))
+        try:
+            record = TestRecord(clock)
+            signed, seen = await _examine(tester, begun, record, clock, progress)
+            around = replace(begun.around, backup=_tested(tester, begun.key, signed))
+            report = compose(around, record, seen, clock())
+            published = await to_end(partial(_publish, tester, begun, report, clock))
+        except BaseException as error:
+            await to_end(partial(_abort, tester, begun, error, clock))
+            raise
+    return Tested(report=report, published=published)
+
+
+async def _examine(
+    tester: Tester,
+    begun: _Begun,
+    record: TestRecord,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> tuple[SignedManifest | None, Seen | None]:
+    """Look at what is stored; if nothing is wrong with that, restore it and look again."""
+    repository, started = tester.repository, begun.around.started
+    with record.phase("verify"):
+        signed = await to_end(
+            partial(
+                read_manifest,
+                repository,
+                begun.key,
+                begun.trust,
+                begun.log,
+                record,
+                now=started,
+            )
+        )
+        if signed is None:
+            return None, None
+        await to_end(
+            partial(
+                read_objects,
+                repository,
+                begun.key,
+                begun.trust,
+                tester.identities,
+                record,
+                jobs=tester.workshop.jobs,
+                progress=progress,
+            )
+        )
+    if record.is_stopped:
+        return signed, None
+    try:
+        backup = await to_end(
+            partial(open_backup, repository, begun.key, begun.trust.allowed, tester.identities)
+        )
+    except StrongroomError as error:  # it was whole a moment ago
+        record.is_stopped = True
+        record.ran("objects", compared=0, findings=[finding_of(error, "backup")])
+        return signed, None
+    expected = without(backup.catalog, in_force(tester.policy.exclusions, started))
+    seen = await restore_and_look(
+        backup,
+        expected,
+        tester.policy,
+        tester.workshop,
+        record,
+        clock=clock,
+        progress=progress,
+    )
+    return signed, seen
+
+
+def _begin(
+    tester: Tester,
+    choice: Choice,
+    database: str | None,
+    clock: Callable[[], datetime],
+    random: Callable[[int], bytes],
+) -> _Begun:
+    """Choose, and log the choice before anything is read of it."""
+    repository = tester.repository
+    started = clock()
+    key, selection = chosen(repository, choice, database)
+    report_id = BackupId.new(started, random(3)).text
+    before = read_log(repository.store)
+    trust, begun = tester.trust, None
+    details: dict[str, Detail] = {
+        "report": report_id,
+        "database": key.database,
+        "backup": key.id.text,
+        "rule": selection.rule,
+        "seed": selection.seed,
+        "population": selection.population,
+        "position": selection.position,
+        "policy_sha256": tester.policy.sha256,
+        "host": tester.workshop.host,
+    }
+    try:
+        _bury(tester, before, clock)
+        begun = tester.log.append(EntryType.RESTORE_TEST_STARTED, details, now=started)
+    except IntegrityError as error:
+        # It is a finding, and the backup is worth knowing about all the same.
+        trust = replace(trust, refusal=error.message)
+    return _Begun(
+        key=key,
+        around=Circumstances(
+            report_id=report_id,
+            version=tester.version,
+            started=started,
+            selection=selection,
+            backup=_tested(tester, key, None),
+            policy=tester.policy,
+            frameworks=tuple(map(load_framework, tester.policy.frameworks)),
+            entries=_entries(before),
+            log=None if begun is None else begun.head,
+            log_started_seq=None if begun is None else begun.entry.seq,
+            key_id=tester.keys.signing_key.public_key.fingerprint,
+        ),
+        trust=trust,
+        log=before if begun is None else read_log(repository.store),
+        is_logged=begun is not None,
+    )
+
+
+def chosen(
+    repository: Repository, choice: Choice, database: str | None
+) -> tuple[BackupKey, Selection]:
+    """Return the backup that a test would take now. Raises `NotFoundError`."""
+    return choose(_population(repository, database, choice), choice)
+
+
+def _population(
+    repository: Repository, database: str | None, choice: Choice
+) -> Sequence[BackupKey]:
+    """Return the backups of one database: the one that is meant, if none is named."""
+    backups = repository.backups(database)
+    names = {key.database for key in backups if choice.backup_id in {None, key.id.text}}
+    if len(names) > 1:
+        raise NotFoundError(
+            f"a backup of which database? There are those of {', '.join(sorted(names))}",
+            hint="add --database NAME",
+        )
+    return [key for key in backups if key.database in names]
+
+
+def _bury(tester: Tester, log: StoredLog, clock: Callable[[], datetime]) -> None:
+    """Log the end of tests of this host that have none: who holds the lock knows of no other."""
+    entries = _entries(log)
+    ended = {
+        entry.details.get("report")
+        for entry in entries
+        if entry.type in {EntryType.RESTORE_TEST_FINISHED, EntryType.RESTORE_TEST_ABORTED}
+    }
+    for entry in entries:
+        if (
+            entry.type is EntryType.RESTORE_TEST_STARTED
+            and entry.details.get("host") == tester.workshop.host
+            and entry.details.get("report") not in ended
+        ):
+            tester.log.append(
+                EntryType.RESTORE_TEST_ABORTED,
+                _ending(entry.details, Word.FAIL, Code.ABANDONED, entry.seq),
+                now=clock(),
+            )
+
+
+def _abort(
+    tester: Tester, begun: _Begun, error: BaseException, clock: Callable[[], datetime]
+) -> None:
+    """Log that there is no result, if it can be logged."""
+    around = begun.around
+    details: dict[str, Detail] = {
+        "report": around.report_id,
+        "database": begun.key.database,
+        "backup": begun.key.id.text,
+    }
+    ending = _ending(details, Word.INCONCLUSIVE, Code.ENVIRONMENT_FAILURE, around.log_started_seq)
+    try:
+        if begun.is_logged:
+            tester.log.append(
+                EntryType.RESTORE_TEST_ABORTED,
+                {**ending, "error": type(error).__name__},
+                now=clock(),
+            )
+    except StrongroomError as unheard:
+        error.add_note(f"and the evidence log could not be told: {unheard.message}")
+
+
+def _ending(
+    details: dict[str, Detail], word: Word, code: Code, started: int | None
+) -> dict[str, Detail]:
+    return {
+        "report": details.get("report"),
+        "database": details.get("database"),
+        "backup": details.get("backup"),
+        "verdict": word.value,
+        "codes": code.value,
+        "level": -1,
+        "started": started,
+    }
+
+
+def _publish(
+    tester: Tester, begun: _Begun, report: Report, clock: Callable[[], datetime]
+) -> Published:
+    return publish(
+        report,
+        repository=tester.repository,
+        keys=tester.keys,
+        allowed=begun.trust.allowed,
+        log=tester.log if begun.is_logged else None,
+        directory=tester.reports_directory,
+        clock=clock,
+    )
+
+
+def _tested(tester: Tester, key: BackupKey, signed: SignedManifest | None) -> TestedBackup:
+    return tested_backup(
+        key,
+        signed,
+        repository_id=tester.repository.id,
+        repository=tester.repository.store.address,
+        key_source=tester.key_source,
+    )
+
+
+def _entries(log: StoredLog) -> tuple[Entry, ...]:
+    """Return the entries that can be read; what cannot is the business of the check `log`."""
+    try:
+        return tuple(log.entries())
+    except IntegrityError:
+        return ()
