@@ -93,10 +93,12 @@ def milliseconds(begin: datetime, end: datetime) -> int:
 
 def size(count: int) -> str:
     """Return `3.4 GB`, in decimal units."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
+    if count < 1000:
+        return counted(count, "byte")
+    amount = count / 1000
+    for unit in ("kB", "MB", "GB"):
         if amount < 999.5:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+            return f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
 
