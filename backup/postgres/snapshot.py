@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from backup.errors import PostgresError
 from backup.postgres import census, definitions, properties
 from backup.postgres.census import ListedRelation
+from backup.postgres.copying import Copying
 from backup.postgres.database import (
     LOCK_TIMEOUT,
     MissingRelationError,
@@ -19,9 +21,11 @@ from backup.postgres.database import (
     connect,
     quote_identifier,
 )
+from backup.postgres.digests import take_digests
 from backup.postgres.dsn import Dsn
+from backup.postgres.tools import find_tools
 from backup.repository import catalog
-from backup.repository.catalog import Catalog, Relation
+from backup.repository.catalog import Catalog, Digests, Relation
 
 # Somebody would have to create, rename or drop a table in each of these few milliseconds.
 ATTEMPTS: Final = 10
@@ -52,7 +56,6 @@ class Snapshot:
     `started_at` is the server's clock when it was taken; `lsn` was the end of the WAL written
     (on a standby: replayed) just after. `relations` have sizes, no counts; `listed` are the same
     with their oids. `sequences` were read after the snapshot was taken and before the block began.
-    `session` holds it all; it is not for two at the same time.
     """
 
     snapshot_id: str
@@ -65,7 +68,7 @@ class Snapshot:
     large_object_bytes: int
     listed: tuple[ListedRelation, ...]
     sequences: tuple[catalog.Sequence, ...]
-    session: Session
+    _session: Session
     _dsn: Dsn
     _application_name: str
     _lock_timeout: timedelta
@@ -75,7 +78,7 @@ class Snapshot:
 
         A dump that joined before the holder was lost may have locked its tables after it.
         """
-        found = await self.session.fetch_value(
+        found = await self._session.fetch_value(
             "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'ExclusiveLock'"
             " AND locktype = 'virtualxid' AND now() <= $1",
             self.started_at,
@@ -83,25 +86,37 @@ class Snapshot:
         if found != 1:
             raise PostgresError(f"the snapshot {self.snapshot_id} was lost during the dump")
 
-    async def catalog(self, *, jobs: int) -> Catalog:
+    async def catalog(
+        self,
+        *,
+        jobs: int,
+        digest_salt: bytes | None = None,
+        tool_directories: tuple[Path, ...] = (),
+    ) -> Catalog:
         """Return the private catalogue, with exact row counts taken in this very snapshot.
 
         Up to `jobs` further sessions count. Not counted: foreign tables, partitioned parents
         (their leaves are; it is the other way round where a table is hash-partitioned by an enum,
         see `census.list_relations`), unpopulated materialised views, extension tables that pg_dump
         leaves out or filters, and on a standby unlogged tables. The schema is read in the session
-        that holds the tables' locks, so that nobody who waits for one can stop it.
+        that holds the tables' locks, so that nobody who waits for one can stop it. With a salt
+        the content is digested too, when all is counted.
         """
         counted = await census.count_rows(
             self._dsn,
-            self.session,
+            self._session,
             self.snapshot_id,
             self.listed,
             jobs=jobs,
             application_name=self._application_name,
             lock_timeout=self._lock_timeout,
         )
-        held = self.session
+        digests = None
+        if digest_salt is not None:
+            digests = await self.digests(
+                jobs=jobs, salt=digest_salt, tool_directories=tool_directories
+            )
+        held = self._session
         return Catalog(
             database=await properties.read_database(held),
             bootstrap_superuser=await held.fetch_value(
@@ -119,8 +134,24 @@ class Snapshot:
             objects=await definitions.read_objects(held),
             default_privileges=await definitions.read_default_privileges(held),
             collations=await definitions.read_collations(held),
-            digests=None,
+            digests=digests,
         )
+
+    async def digests(
+        self, *, jobs: int, salt: bytes, tool_directories: tuple[Path, ...] = ()
+    ) -> Digests:
+        """Return the digests of all tables and large objects, read in up to `jobs` sessions.
+
+        Not beside `catalog`: both may need the session that holds the snapshot.
+        """
+        copying = Copying(
+            tools=find_tools(self.server.major, bin_directories=tool_directories),
+            dsn=self._dsn,
+            snapshot_id=self.snapshot_id,
+            server_version=self.server.version_num,
+            application_name=self._application_name,
+        )
+        return await take_digests(copying, self._session, self.listed, jobs=jobs, salt=salt)
 
 
 @asynccontextmanager
@@ -173,7 +204,7 @@ async def hold_snapshot(
             large_object_bytes=taken["large_object_bytes"],
             listed=relations,
             sequences=sequences,
-            session=session,
+            _session=session,
             _dsn=dsn,
             _application_name=application_name,
             _lock_timeout=lock_timeout,
