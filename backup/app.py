@@ -155,6 +155,7 @@ def backup_source(settings: Settings) -> Source:
         compression_level=settings.compression_level,
         lock_timeout=settings.lock_timeout,
         stall_timeout=settings.stall_timeout,
+        digests=settings.digests,
         tool_directories=settings.tool_directories,
     )
 

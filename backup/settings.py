@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     compression_level: Annotated[int, Field(ge=1, le=19)] = 1
     lock_timeout: Duration = timedelta(minutes=1)
     stall_timeout: Duration = timedelta(minutes=10)
+    digests: Literal["never", "weekly", "always"] = "weekly"
     tool_directories: tuple[Path, ...] = ()
     credentials_directory: Path | None = None
     scratch_directory: Path | None = None

@@ -120,6 +120,7 @@ def manifest(**changes: object) -> Manifest:
         "recipients": (IDENTITY.recipient.fingerprint,),
         "files": FILES,
         "catalog_sha256": "1" * 64,
+        "has_digests": True,
         "previous": Previous(backup_id="20260113T020000Z-000000", manifest_sha256="2" * 64),
         "log": LogHead(size=3, root="3" * 64),
         "warnings": ("roles are stored without passwords",),

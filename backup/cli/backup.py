@@ -23,6 +23,11 @@ from backup.cli.options import any_path, json_option, load_settings, settings_op
 @click.option("--name", help="File the backup under this name.  [default: the database's]")
 @click.option("-j", "--jobs", type=int, help="Dumps to run at once.  [default: cores, at most 4]")
 @click.option("--compression-level", type=int, help="zstd level, 1 to 19.  [default: 1]")
+@click.option(
+    "--digests/--no-digests",
+    default=None,
+    help="Take content digests, or not, to prove restores by.  [default: once a week]",
+)
 @click.option("--tool-directories", multiple=True, type=any_path, help="Where pg_dump is.")
 @click.option("--dry-run", is_flag=True, help="Show what would be dumped, and stop.")
 @json_option
@@ -35,6 +40,7 @@ def command(
     name: str | None,
     jobs: int | None,
     compression_level: int | None,
+    digests: bool | None,
     tool_directories: tuple[Path, ...],
     dry_run: bool,
     as_json: bool,
@@ -61,6 +67,7 @@ def command(
         name=name,
         jobs=jobs,
         compression_level=compression_level,
+        digests=None if digests is None else "always" if digests else "never",
         tool_directories=tool_directories or None,
     )
     source = app.backup_source(settings)
@@ -98,6 +105,7 @@ def command(
                 "plain_bytes": manifest.plain_bytes,
                 "stored_bytes": manifest.stored_bytes,
                 "new_bytes": manifest.new_bytes,
+                "has_digests": manifest.has_digests,
                 "duration": made.duration,
                 "manifest_sha256": made.manifest_sha256,
                 "warnings": manifest.warnings,

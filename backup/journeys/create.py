@@ -22,6 +22,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import PostgresError, StrongroomError
 from backup.evidence.entry import Detail, EntryType
 from backup.evidence.log import TELLS_OF_A_BACKUP, EvidenceLog
+from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
 from backup.journeys.openings import Opening
 from backup.journeys.progress import Progress
 from backup.journeys.reuse import Reusable, check_reused, find_reusable
@@ -49,6 +50,8 @@ from backup.unfinished import unfinished_list
 
 _log = logging.getLogger(__name__)
 
+_SALT_BYTES = 32
+
 _LOCK_HINT = (
     "somebody waits to change a table that the backup reads: see wait_event_type Lock in"
     " pg_stat_activity; run the backup again, or raise lock_timeout"
@@ -65,6 +68,7 @@ class Source:
     compression_level: int
     lock_timeout: timedelta
     stall_timeout: timedelta
+    digests: DigestPolicy = "weekly"
     tool_directories: tuple[Path, ...] = ()
 
 
@@ -142,7 +146,19 @@ async def create(
                 known=reusable.chunks,
                 remember=unfinished.remember,
             )
-            dumped = await _dump(source, writer, reusable, f"strongroom {key.id}", progress)
+            is_due = await to_end(
+                partial(
+                    are_digests_due, repository, source.name, allowed, source.digests, now=started
+                )
+            )
+            dumped = await _dump(
+                source,
+                writer,
+                reusable,
+                f"strongroom {key.id}",
+                progress,
+                salt=random(_SALT_BYTES) if is_due else None,
+            )
             catalog_sha256 = await to_end(partial(_store_lists, writer, dumped))
             await to_end(partial(check_reused, repository, writer.reused, reusable))
         except BaseException as error:
@@ -169,6 +185,7 @@ async def create(
             recipients=tuple(recipient.fingerprint for recipient in keys.recipients),
             files=keys.files,
             catalog_sha256=catalog_sha256,
+            has_digests=dumped.catalog.digests is not None,
             previous=_previous(reusable.previous),
             log=begun.head,
             warnings=(*reusable.warnings, *_warnings(dumped)),
@@ -271,8 +288,13 @@ async def _dump(
     reusable: Reusable,
     application_name: str,
     progress: Progress,
+    *,
+    salt: bytes | None,
 ) -> _Dumped:
-    """Store every part of one snapshot while its rows are counted; every dump exited with 0."""
+    """Store every part of one snapshot while its rows are counted; every dump exited with 0.
+
+    With a salt the content is digested too, beside the dumps and in half as many sessions.
+    """
     running = Running()
     async with hold_snapshot(
         source.dsn, application_name=application_name, lock_timeout=source.lock_timeout
@@ -305,7 +327,12 @@ async def _dump(
 
         progress.begin("backing up", _expected_bytes(parts, reusable.previous))
         async with census.first_failure_alone(), asyncio.TaskGroup() as tasks:
-            counting = tasks.create_task(snapshot.catalog(jobs=1))
+            looking = snapshot.catalog(
+                jobs=1 if salt is None else max(1, source.jobs // 2),
+                digest_salt=salt,
+                tool_directories=source.tool_directories,
+            )
+            counting = tasks.create_task(looking)
             storing = tasks.create_task(run_each(store, parts, jobs=source.jobs, running=running))
     return _Dumped(
         snapshot=snapshot,

@@ -132,6 +132,7 @@ class Manifest:
     recipients: tuple[str, ...]
     files: tuple[RepositoryFile, ...]
     catalog_sha256: str
+    has_digests: bool
     previous: Previous | None
     log: LogHead | None
     warnings: tuple[str, ...]
