@@ -155,7 +155,8 @@ class _Sides:
 
     def missing_tables(self) -> set[str]:
         """Return the identities of relations that only one side has."""
-        return {name for _, name in self.before.keys() ^ self.after.keys()}
+        only_one = self.before.keys() ^ self.after.keys()
+        return {name for kind, name in only_one if kind not in _ROW_SECURITY}
 
     def changed(self) -> set[str]:
         """Return the identities of what is defined otherwise on the two sides."""

@@ -20,6 +20,7 @@ from backup.postgres.process import run
 from backup.postgres.scratch import unprivileged_user
 from backup.postgres.snapshot import hold_snapshot
 from backup.postgres.soundness import observe_soundness
+from backup.postgres.tools import Tools
 from backup.repository.catalog import Catalog
 from backup.testpolicy import RestoreTestPolicy
 
@@ -57,7 +58,7 @@ async def look(
     workshop: Workshop,
     record: TestRecord,
     *,
-    tool_version: str,
+    tools: Tools,
 ) -> Seen:
     """Take the restored database's catalogue, hold it against the source's, ask the rest."""
     expected = seen.expected
@@ -66,7 +67,9 @@ async def look(
     try:
         with record.phase("observe"):
             async with hold_snapshot(database, application_name=APPLICATION) as snapshot:
-                observed = await snapshot.catalog(jobs=workshop.jobs, digest_salt=salt)
+                observed = await snapshot.catalog(
+                    jobs=workshop.jobs, digest_salt=salt, tool_directories=(tools.bin,)
+                )
                 version = snapshot.server.version
         with record.phase("compare"):
             record.checks.extend(compare(expected, observed))
@@ -78,7 +81,7 @@ async def look(
                 user=workshop.user,
                 operating_system=workshop.operating_system,
                 server_version=version,
-                tool_version=f"pg_restore {tool_version}",
+                tool_version=f"pg_restore {tools.version}",
                 isolation=_ISOLATION,
                 encoding=observed.database.encoding,
                 collate=observed.database.collate,

@@ -82,9 +82,7 @@ async def restore_and_look(
                 tool_directories=(tools.bin,),
             )
             if await _restore(backup, destination, record, clock, progress):
-                seen = await look(
-                    seen, database, policy, workshop, record, tool_version=tools.version
-                )
+                seen = await look(seen, database, policy, workshop, record, tools=tools)
                 await smoke(database, policy, record, clock)
         finally:
             await _destroy(stack, cluster, record, clock)
