@@ -24,6 +24,7 @@ def test_every_runbook_is_followed_here() -> None:
         "first-backup",
         "lost-backup-host",
         "restore-at-0300",
+        "restore-test-failed",
         "restore-without-strongroom",
     }
 
@@ -91,6 +92,14 @@ def test_without_strongroom(backed_up: Situation, spare: LabServer) -> None:
     done = here.follow(RUNBOOKS / "restore-without-strongroom.md")
     assert "UNPINNED" not in done.stderr
     assert rows(spare) == rows(backed_up.server)
+
+
+def test_a_restore_test_that_failed(backed_up: Situation) -> None:
+    """A new backup, with digests, passes to the end, and the log is whole."""
+    done = backed_up.follow(RUNBOOKS / "restore-test-failed.md")
+    assert "exit code" not in done.stdout
+    assert done.stdout.count("PASS") == 2
+    assert backed_up.bash("strongroom log verify --repository $REPOSITORY").code == 0
 
 
 @pytest.mark.parametrize("left_out", [WITH_KEYS, WITHOUT_KEYS])
