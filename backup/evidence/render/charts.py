@@ -18,7 +18,7 @@ from backup.evidence.report import Objectives, Phase
 from backup.evidence.verdict import HIGHEST_LEVEL, Word
 
 INK, QUIET, LINE = "#1c2733", "#56616e", "#d5dbe2"
-RECOVERY, REST = "#1f4e79", "#b4bfcb"
+RECOVERY, REST = "#1f4e79", "#8393a3"
 COLOURS = {Word.PASS: "#1d6b45", Word.FAIL: "#a32a2a", Word.INCONCLUSIVE: "#7a5300"}
 
 _WIDTH = 720

@@ -129,7 +129,7 @@ def _found(report: Report) -> str:
     first = f"{words.code(found[0].code)} ({words.visible(found[0].what)})"
     if len(found) == 1:
         return first
-    return f"{words.counted(len(found), 'finding')}, the first is {first}"
+    return f"{words.counted(len(found), 'finding')}, the first is that {first}"
 
 
 def _otherwise(proven: Proven | None) -> str:

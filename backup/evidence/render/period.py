@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
@@ -73,6 +73,7 @@ def render_period(data: bytes) -> bytes:
     return page(
         "period.html",
         period=period,
+        last_day=period.last - timedelta(microseconds=1),
         databases=[
             _of_database(period, name, number) for number, name in enumerate(period.databases)
         ],

@@ -30,6 +30,60 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
+_FOUND = {
+    Code.OBJECT_MISSING: "a stored object is missing",
+    Code.CIPHERTEXT_MISMATCH: "stored bytes are not the ones that were written",
+    Code.AUTH_FAILED: "what is stored does not authenticate",
+    Code.STREAM_TRUNCATED: "what is stored ends too early",
+    Code.SIGNATURE_INVALID: "the signature is not good",
+    Code.ARCHIVE_UNREADABLE: "an archive can't be read",
+    Code.RESTORE_ERRORS: "the restore reported errors",
+    Code.EXIT_CODE_LIED: "a tool said that it succeeded and had not",
+    Code.EMPTY_RESTORE: "nothing was restored",
+    Code.SCHEMA_DIFF: "the structure differs",
+    Code.ROLE_ABSENT: "a role is missing",
+    Code.OWNER_DIFF: "the owner differs",
+    Code.ACL_DIFF: "the rights differ",
+    Code.RLS_DIFF: "row security differs",
+    Code.EXTENSION_DIFF: "an extension differs",
+    Code.ROWCOUNT_DIFF: "the number of rows differs",
+    Code.DIGEST_DIFF: "the content differs",
+    Code.SEQUENCE_BEHIND: "a sequence is behind",
+    Code.MATVIEW_UNPOPULATED: "a materialised view is empty",
+    Code.INDEX_INVALID: "an index is invalid",
+    Code.CONSTRAINT_VIOLATED: "a constraint does not hold",
+    Code.AMCHECK_CORRUPT: "an index or a table is corrupt",
+    Code.INVARIANT_FAILED: "one of the firm's own questions has another answer",
+    Code.SMOKE_FAILED: "the application's smoke test failed",
+    Code.RTO_EXCEEDED: "recovery took longer than its target",
+    Code.RPO_EXCEEDED: "the backup is older than its target",
+    Code.RESTORED_DATA_NOT_DESTROYED: "the restored data was not destroyed",
+    Code.KEY_UNAVAILABLE: "the key that opens the backup is not at hand",
+    Code.LOG_INCONSISTENT: "the evidence log is not whole",
+    Code.SLOT_UNACCOUNTED: "a test that was due is not accounted for",
+    Code.ABANDONED: "the test was broken off",
+    Code.SOURCE_REFERENCE_MISSING: "there is nothing of the source to compare with",
+    Code.NOT_SAME_SNAPSHOT: "the source was counted at another moment",
+    Code.ZERO_CHECKED: "nothing was checked",
+    Code.REQUIRED_CHECK_SKIPPED: "a check that is required did not run",
+    Code.CHECK_ERROR: "a check could not be carried out",
+    Code.CHECK_TIMEOUT: "a check took too long",
+    Code.COVERAGE_PARTIAL: "not every table was compared",
+    Code.VERSION_MISMATCH: "the versions do not fit",
+    Code.COLLATION_MISMATCH: "the collation has another version",
+    Code.RLS_VISIBILITY: "row security may have hidden rows",
+    Code.ENVIRONMENT_FAILURE: "the test host failed",
+    Code.WRONG_COPY: "another copy was tested",
+    Code.HOT_KEY_ONLY: "only the everyday key was tested",
+    Code.CLOCK_SKEW: "the clocks differ",
+    Code.WARNINGS_UNCLASSIFIED: "a tool said something that is not known",
+    Code.POLICY_CHANGED_MID_RUN: "the policy changed while the test ran",
+    Code.RETRY_AFTER_FAIL: "it passed only when it was tried again",
+    Code.SIGNING_UNAVAILABLE: "nothing signs the report",
+    Code.UNPINNED: "nobody vouches for the signer",
+    Code.SIMULATED: "it was a simulation",
+    Code.STALE: "the backup is too old to tell anything",
+}
 # Controls, formatting (which turns the direction of text around), surrogates, private use, what is
 # not assigned, and separators other than the plain space: none may act on a reader's page.
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -75,7 +129,7 @@ def second(moment: datetime) -> str:
 def span(milliseconds: int) -> str:
     """Return `4.2 s`, `3 min 05 s`, `1 h 10 min`, `2 d 4 h`."""
     if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.1f} s"
+        return f"{milliseconds / 1000:.1f}".removesuffix(".0") + " s"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
     if minutes < 60:
         return f"{minutes} min {seconds:02d} s" if seconds else f"{minutes} min"
@@ -114,5 +168,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def code(value: Code) -> str:
-    """Return a code as words: `row count differs` is for people, the code for searching."""
-    return value.value.replace("_", " ").lower()
+    """Return what a finding of this code says, for people; `docs/verdict.md` has the codes."""
+    return _FOUND[value]

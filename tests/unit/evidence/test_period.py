@@ -159,6 +159,7 @@ def test_two_runs_at_once_each_have_their_own_end() -> None:
     for id_ in ("1", "2"):
         world.append(EntryType.BACKUP_STARTED, {"database": "portal", "backup": id_})
     world.append(EntryType.BACKUP_FINISHED, {"database": "portal", "backup": "1"})
+    world.append(EntryType.HEARTBEAT, {})
     found = [(one.backup_id, one.outcome) for one in period(world).happenings]
     assert found == [("2", "no end"), ("1", "finished")]
 

@@ -175,7 +175,7 @@ def test_a_colour_never_stands_alone(name: str) -> None:
         (
             "failed",
             Status.AT_RISK,
-            "is wrong: 2 findings, the first is rowcount diff (public.clients)",
+            "is wrong: 2 findings, the first is that the number of rows differs (public.clients)",
         ),
         ("inconclusive", Status.NOT_PROVEN, "No earlier backup in this report passed"),
         ("excepted", Status.RECOVERABLE, "with 1 exception answered for"),
@@ -210,7 +210,10 @@ def test_data_that_came_back_late_is_not_called_wrong() -> None:
     late = (Finding(code=Code.RTO_EXCEEDED, what="recovery"),)
     found = conclude(with_verdict(Word.FAIL, 7, findings=late))
     assert found.status is Status.AT_RISK
-    assert "came back, but not as it has to: rto exceeded (recovery)" in found.sentence
+    assert (
+        "came back, but not as it has to: recovery took longer than its target (recovery)"
+        in found.sentence
+    )
 
 
 def test_a_verdict_without_a_finding_is_still_told() -> None:
@@ -288,10 +291,16 @@ def test_the_published_schema_is_the_one_of_the_values() -> None:
     assert (ROOT / "docs/report.schema.json").read_text(encoding="utf-8") == report_schema()
 
 
+def test_every_code_has_its_words() -> None:
+    """A board reads no codes."""
+    said = [words.code(code) for code in Code]
+    assert len(set(said)) == len(said)
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
     [
-        (0, "0.0 s"),
+        (0, "0 s"),
         (4_240, "4.2 s"),
         (60_000, "1 min"),
         (203_000, "3 min 23 s"),
