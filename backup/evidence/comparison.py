@@ -22,6 +22,8 @@ from backup.repository.catalog import (
 )
 
 _ROW_SECURITY = frozenset({"policy", "row security"})
+# What initdb made: it is there anyway, and listed for the rights that somebody gave on it.
+_RIGHTS_ONLY = "rights on function"
 _EMPTY = "nothing is in the restored database"
 _NO_DIGESTS = "no content digests were taken when the backup was"
 _NOT_OBSERVED = "no content digests were taken of the restored database"
@@ -148,15 +150,19 @@ class _Sides:
         )
 
     def both(self) -> Iterator[tuple[SchemaObject, SchemaObject]]:
-        """Yield what is there on both sides, in order."""
+        """Yield what is defined on both sides, in order."""
         for key, one in self.before.items():
-            if key in self.after:
+            if key in self.after and key[0] != _RIGHTS_ONLY:
                 yield one, self.after[key]
 
     def missing_tables(self) -> set[str]:
         """Return the identities of relations that only one side has."""
         only_one = self.before.keys() ^ self.after.keys()
         return {name for kind, name in only_one if kind not in _ROW_SECURITY}
+
+    def is_of_absent_role(self, key: tuple[str, str]) -> bool:
+        """Return whether it went with a role: a user mapping."""
+        return key[0] == "user mapping" and key[1].split(" on ")[0] in self.absent_roles
 
     def changed(self) -> set[str]:
         """Return the identities of what is defined otherwise on the two sides."""
@@ -202,8 +208,10 @@ def _defined(sides: _Sides, *, is_row_security: bool) -> Iterator[Finding]:
         there = one or other
         if there is not None and there.table in lost:
             continue
+        if key[0] == _RIGHTS_ONLY or sides.is_of_absent_role(key):
+            continue
         before, after = _definition(one), _definition(other)
-        if before != after and "hidden" not in (before, after):
+        if before != after:
             yield Finding(code=code, what=" ".join(key), expected=before, observed=after)
 
 
@@ -214,7 +222,7 @@ def _is_readable(pair: tuple[SchemaObject, SchemaObject]) -> bool:
 def _definition(one: SchemaObject | None) -> str:
     if one is None:
         return "absent"
-    return f"SHA-256 {one.definition_sha256}" if one.definition_sha256 else "hidden"
+    return f"SHA-256 {one.definition_sha256}" if one.definition_sha256 else "there"
 
 
 def _database(sides: _Sides) -> Iterator[Finding]:
@@ -294,33 +302,48 @@ def _granted(sides: _Sides) -> Iterator[tuple[str, str, str]]:
         aside = set(sides.absent_roles)
         if one.owner != other.owner:
             aside |= {owner for owner in (one.owner, other.owner) if owner is not None}
-        before, after = _rights(one.grants, aside), _rights(other.grants, aside)
-        if one.owner != other.owner and "default" in (before, after):
+        is_default = None in (one.grants, other.grants)
+        if is_default and (one.owner != other.owner or _mentions(one.grants, aside)):
             continue
-        yield f"{one.kind} {one.name}", before, after
+        yield f"{one.kind} {one.name}", _rights(one.grants, aside), _rights(other.grants, aside)
     yield (
         "database",
         _database_rights(sides, sides.expected),
         _database_rights(sides, sides.observed),
     )
-    defaults = [
-        {
-            f"default privileges of {one.role} in {one.schema or 'every schema'}"
-            f" for {one.objects}": _rights(one.grants, sides.absent_roles)
-            for one in catalog.default_privileges
-            if one.role not in sides.absent_roles
-        }
-        for catalog in (sides.expected, sides.observed)
-    ]
-    for what in sorted(defaults[0].keys() | defaults[1].keys()):
-        yield what, defaults[0].get(what, "absent"), defaults[1].get(what, "absent")
-    found = {role.name: role for role in sides.observed.roles}
-    for role in sides.expected.roles:
-        if role.name in found:
+    elsewhere = [_granted_elsewhere(side) for side in (sides.expected, sides.observed)]
+    for what in sorted(elsewhere[0].keys() | elsewhere[1].keys()):
+        (role, given), (_, found) = (side.get(what, ("", None)) for side in elsewhere)
+        if role in sides.absent_roles or (found is None and _mentions(given, sides.absent_roles)):
+            continue
+        yield what, _rights(given, sides.absent_roles), _rights(found, sides.absent_roles)
+    roles = {role.name: role for role in sides.observed.roles}
+    for one_role in sides.expected.roles:
+        if one_role.name in roles:
             before, after = (
-                _memberships(one, sides.absent_roles) for one in (role, found[role.name])
+                _memberships(role, sides.absent_roles) for role in (one_role, roles[one_role.name])
             )
-            yield f"memberships of {role.name}", before, after
+            yield f"memberships of {one_role.name}", before, after
+
+
+def _granted_elsewhere(catalog: Catalog) -> dict[str, tuple[str, tuple[ObjectGrant, ...] | None]]:
+    """Return rights that go with no object of this database, and for whose objects they are."""
+    defaults = {
+        f"default privileges of {one.role} in {one.schema or 'every schema'} for {one.objects}": (
+            one.role,
+            one.grants,
+        )
+        for one in catalog.default_privileges
+    }
+    return defaults | {
+        f"{one.kind} {one.name}": ("", one.grants)
+        for one in catalog.objects
+        if one.kind == _RIGHTS_ONLY
+    }
+
+
+def _mentions(grants: tuple[ObjectGrant, ...] | None, roles: set[str] | frozenset[str]) -> bool:
+    return any(one.grantee in roles for one in grants or ())
 
 
 def _rights(grants: tuple[ObjectGrant, ...] | None, aside: set[str] | frozenset[str]) -> str:
