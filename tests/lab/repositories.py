@@ -20,6 +20,7 @@ from backup.crypto.recipients import KeyPair, X25519Identity
 from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.create import Created, Source, create
+from backup.journeys.digestpolicy import DigestPolicy
 from backup.journeys.initialize import initialize
 from backup.journeys.progress import Progress, Silent
 from backup.journeys.restore import Restored, restore
@@ -150,6 +151,7 @@ class LabRepository:
         name: str | None = None,
         jobs: int = 2,
         lock_timeout: timedelta = timedelta(minutes=1),
+        digests: DigestPolicy = "weekly",
         progress: Progress | None = None,
     ) -> Created:
         """Take a backup."""
@@ -160,6 +162,7 @@ class LabRepository:
             compression_level=1,
             lock_timeout=lock_timeout,
             stall_timeout=timedelta(minutes=2),
+            digests=digests,
         )
         return asyncio.run(
             create(
