@@ -49,6 +49,7 @@ def command(*, directory: Path, scale: float) -> None:
     click.echo("  repository/      the backups, encrypted; RESTORE.md says how to do without us")
     click.echo("  identity.txt     the only key that opens them: keep yours somewhere else")
     click.echo("  state/           what a backup host holds: keys that write and cannot read")
+    click.echo(f"The report of the restore test, for an auditor: {done.report}")
     click.echo("Try next:")
     click.echo(f"  strongroom list --config {settings}")
     click.echo(f"  strongroom verify --all --config {settings}")

@@ -7,7 +7,9 @@ database, which is made up.
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
+import platform
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,13 +23,19 @@ from backup import keyring
 from backup.crypto.recipients import Identity, X25519Identity, parse_identities
 from backup.demo import portal
 from backup.errors import IntegrityError, SettingsError
+from backup.evidence.selection import Choice
+from backup.evidence.verdict import Word
 from backup.journeys.archives import open_backup
 from backup.journeys.create import Created, Source, create
 from backup.journeys.initialize import initialize
 from backup.journeys.progress import Silent
 from backup.journeys.restore import restore
 from backup.journeys.restoreplan import Destination, plan
+from backup.journeys.restoretest import Tested, Tester, restore_test
+from backup.journeys.scratchlook import Workshop
+from backup.journeys.stored import Trust
 from backup.journeys.verify import verify
+from backup.logmemory import open_log
 from backup.postgres.command import SEARCH_PATH, Command
 from backup.postgres.compare import Contents, content_digests, differences
 from backup.postgres.database import connect
@@ -39,6 +47,7 @@ from backup.repository.access import LATEST, Repository
 from backup.repository.chunking import DEFAULT_CHUNK_SIZES
 from backup.repository.layout import SCRIPT_KEY
 from backup.repository.stores.local import LocalStore
+from backup.testpolicy import RestoreTestPolicy
 from backup.version import VERSION
 
 MAJOR = 18
@@ -61,6 +70,7 @@ class Demonstrated:
     tables: int
     rows: int
     stock_tools_missing: tuple[str, ...]
+    report: Path
 
     @property
     def new_share(self) -> float:
@@ -111,6 +121,7 @@ async def demonstrate(
                     compression_level=1,
                     lock_timeout=timedelta(minutes=1),
                     stall_timeout=timedelta(minutes=5),
+                    digests="always",
                 ),
                 repository,
                 keyring.load_writing_keys(keys_directory, None),
@@ -141,6 +152,7 @@ async def demonstrate(
             "restore with restore.sh, age, zstd and pg_restore alone",
             _restore_by_script(stage, repository, tools, expected),
         )
+    tested = await _timed(say, "prove it: a restore test", _test(stage, repository))
     return Demonstrated(
         directory=directory,
         first=first,
@@ -148,6 +160,7 @@ async def demonstrate(
         tables=len(expected.tables),
         rows=sum(table.rows for table in expected.tables),
         stock_tools_missing=missing,
+        report=tested.published.path,
     )
 
 
@@ -179,7 +192,8 @@ def _initialize(stage: _Stage) -> Repository:
     )
     keyring.write_private(
         stage.directory / "strongroom.toml",
-        f'repository = "{store.address}"\nstate_directory = "{stage.state}"\n',
+        f'repository = "{store.address}"\nstate_directory = "{stage.state}"\n'
+        f'reports_directory = "{stage.directory / "reports"}"\n',
     )
     stage.say("  make an identity, and a repository that only this identity opens")
     return Repository(store)
@@ -253,6 +267,44 @@ async def _restore_by_script(
         )
         await asyncio.to_thread(run, command, timeout=_STOCK_LIMIT)
         await _compare(stage, dsn.with_database(DATABASE), expected)
+
+
+async def _test(stage: _Stage, repository: Repository) -> Tested:
+    """Test the newest backup as `strongroom restore-test` does; anything but a PASS raises."""
+    keys_directory = keyring.keys_directory(stage.state, repository.id)
+    keys = keyring.load_writing_keys(keys_directory, None)
+    tester = Tester(
+        repository=repository,
+        trust=Trust(allowed=keyring.load_allowed_signers(keys_directory, None), claims=()),
+        identities=await asyncio.to_thread(_read_identities, stage.identity),
+        key_source=f"identity file {stage.identity.name}",
+        keys=keys,
+        log=open_log(repository.store, repository.id, keys.signing_key, stage.state),
+        policy=RestoreTestPolicy(),
+        workshop=Workshop(
+            host=platform.node(),
+            user=getpass.getuser(),
+            operating_system=platform.platform(),
+            jobs=stage.jobs,
+            stall_timeout=timedelta(minutes=5),
+        ),
+        state_directory=stage.state,
+        reports_directory=stage.directory / "reports",
+        version=VERSION,
+    )
+    tested = await restore_test(
+        tester,
+        Choice(rule="latest"),
+        clock=lambda: datetime.now(UTC),
+        random=os.urandom,
+        progress=Silent(),
+    )
+    verdict = tested.report.verdict
+    if verdict.word is not Word.PASS:
+        codes = ", ".join(finding.code.value for finding in verdict.findings)
+        raise IntegrityError(f"the demo's own backup did not pass its restore test: {codes}")
+    stage.say(f"    {verdict.sentence}: level {verdict.level}, seal S{verdict.seal}")
+    return tested
 
 
 def _read_identities(path: Path) -> tuple[Identity, ...]:
