@@ -18,7 +18,7 @@ LAYERS = (
     ("backup.crypto",),
     ("backup.errors",),
 )
-CORE = ("backup.crypto", "backup.repository")
+CORE = ("backup.crypto", "backup.repository", "backup.evidence")
 NOT_CORE = ("backup.repository.stores",)
 FORBIDDEN_IN_CORE = {
     "asyncio", "subprocess", "socket", "time", "pathlib", "shutil", "tempfile", "logging", "sys",
@@ -31,6 +31,7 @@ HOMES = {
     "zstandard": "backup.repository.chunks",
     "rfc3161_client": "backup.crypto.timestamp",
     "pydantic_settings": "backup.settings",
+    "jinja2": "backup.evidence.render.html",
 }
 
 
