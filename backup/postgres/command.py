@@ -29,8 +29,8 @@ class Command:
     """What to start. `label` names it in messages: what is done and to what.
 
     `passfile` is the text of a libpq password file. `death_signal` is what it gets when we die,
-    `grace` how long it has to go before it is killed. `has_large_buffer`: it writes its output in
-    large pieces, where C's stdio would write 4 KiB at a time into a pipe.
+    `grace` how long it has to go before it is killed. `has_large_buffer`: it moves large pieces,
+    where C's stdio would move 4 KiB at a time through a pipe.
     """
 
     label: str

@@ -7,7 +7,7 @@ PostgreSQL manual, "PostgreSQL Client Applications". No maker puts a password an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -126,7 +126,7 @@ def pg_restore_streamed(
     table: TableName | None = None,
 ) -> Command:
     """Restore one section of an archive that is written to its standard input, in one session."""
-    return _pg_restore(target, section, part, table)
+    return replace(_pg_restore(target, section, part, table), has_large_buffer=True)
 
 
 def pg_restore_seekable(

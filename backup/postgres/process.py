@@ -237,10 +237,11 @@ def _with_privileges(command: Command) -> tuple[str, ...]:
 def _buffering() -> tuple[str, ...]:
     """Return what to start a program with so that its stdio has a large buffer; without, it works.
 
-    A gigabyte in pieces of 4 KiB costs pg_dump and us a second of system calls and wake-ups.
+    A gigabyte in pieces of 4 KiB costs the tool and us a second of system calls and wake-ups.
     """
     stdbuf = shutil.which("stdbuf", path=SEARCH_PATH)
-    return () if stdbuf is None else (stdbuf, f"--output={PIPE_BYTES // 4}")
+    size = PIPE_BYTES // 4
+    return () if stdbuf is None else (stdbuf, f"--input={size}", f"--output={size}")
 
 
 @cache

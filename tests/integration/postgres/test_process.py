@@ -259,6 +259,12 @@ def test_environment_is_made_from_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert names == {b"PATH", b"HOME", b"LANG", b"LC_MESSAGES", b"TZ", b"PGAPPNAME"}
 
 
+def test_large_buffer_is_asked_of_stdio() -> None:
+    """A command with a large buffer is started by `stdbuf`."""
+    command = Command(label="env", argv=("/usr/bin/env",), has_large_buffer=True)
+    assert b"_STDBUF_O=262144" in run(command, timeout=SOON).stdout.splitlines()
+
+
 def test_descriptors_session_and_directory() -> None:
     """A child has its three streams only, leads a session of its own and stands in `/`."""
     secret = os.open("/etc/hostname", os.O_RDONLY)
