@@ -18,7 +18,7 @@ from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.create import Source
 from backup.journeys.restoreplan import Destination
-from backup.journeys.restoretest import Tester
+from backup.journeys.restoretest import Examiner
 from backup.journeys.scratchlook import Workshop
 from backup.journeys.stored import Trust
 from backup.postgres.dsn import Dsn
@@ -199,11 +199,11 @@ def restore_test_policy(settings: Settings) -> RestoreTestPolicy:
     )
 
 
-def tester(settings: Settings, repository: Repository) -> Tester:
+def examiner(settings: Settings, repository: Repository) -> Examiner:
     """Return what a restore test needs: an identity to read with, keys to sign its report with."""
     identities = load_identities(settings.identity)
     keys = load_writing_keys(settings, repository)
-    return Tester(
+    return Examiner(
         repository=repository,
         trust=Trust(
             allowed=load_allowed_signers(settings, repository),

@@ -21,7 +21,7 @@ from backup.errors import StrongroomError
 if TYPE_CHECKING:
     from backup.evidence.selection import Choice
     from backup.evidence.verdict import Verdict
-    from backup.journeys.restoretest import Tested
+    from backup.journeys.restoretest import Concluded
     from backup.repository.access import Repository
 
 COULD_NOT_START = 3
@@ -122,11 +122,11 @@ def command(
     if dry_run:
         _print_choice(opened, choice, database, as_json=as_json)
         return 0
-    tester = app.tester(settings, opened)
+    examiner = app.examiner(settings, opened)
     with watch(is_quiet=as_json) as progress:
         tested = interruptible.run(
             restore_test(
-                tester,
+                examiner,
                 choice,
                 database=database,
                 clock=lambda: datetime.now(UTC),
@@ -179,7 +179,7 @@ def _print_choice(
     )
 
 
-def _exit_code(tested: Tested) -> int:
+def _exit_code(tested: Concluded) -> int:
     from backup.evidence.verdict import Word
 
     code = {Word.PASS: 0, Word.FAIL: 1, Word.INCONCLUSIVE: _INCONCLUSIVE}[
@@ -189,7 +189,7 @@ def _exit_code(tested: Tested) -> int:
     return _INCONCLUSIVE if code == 0 and tested.published.refusal is not None else code
 
 
-def _for_programs(tested: Tested) -> dict[str, object]:
+def _for_programs(tested: Concluded) -> dict[str, object]:
     report = tested.report
     return {
         "verdict": report.verdict.sentence,
@@ -210,7 +210,7 @@ def _for_programs(tested: Tested) -> dict[str, object]:
     }
 
 
-def _print_result(tested: Tested) -> None:
+def _print_result(tested: Concluded) -> None:
     from backup.cli import tell
     from backup.evidence.render.words import span, visible
 

@@ -31,7 +31,7 @@ from backup.journeys.initialize import initialize
 from backup.journeys.progress import Silent
 from backup.journeys.restore import restore
 from backup.journeys.restoreplan import Destination, plan
-from backup.journeys.restoretest import Tested, Tester, restore_test
+from backup.journeys.restoretest import Concluded, Examiner, restore_test
 from backup.journeys.scratchlook import Workshop
 from backup.journeys.stored import Trust
 from backup.journeys.verify import verify
@@ -269,11 +269,11 @@ async def _restore_by_script(
         await _compare(stage, dsn.with_database(DATABASE), expected)
 
 
-async def _test(stage: _Stage, repository: Repository) -> Tested:
+async def _test(stage: _Stage, repository: Repository) -> Concluded:
     """Test the newest backup as `strongroom restore-test` does; anything but a PASS raises."""
     keys_directory = keyring.keys_directory(stage.state, repository.id)
     keys = keyring.load_writing_keys(keys_directory, None)
-    tester = Tester(
+    examiner = Examiner(
         repository=repository,
         trust=Trust(allowed=keyring.load_allowed_signers(keys_directory, None), claims=()),
         identities=await asyncio.to_thread(_read_identities, stage.identity),
@@ -293,7 +293,7 @@ async def _test(stage: _Stage, repository: Repository) -> Tested:
         version=VERSION,
     )
     tested = await restore_test(
-        tester,
+        examiner,
         Choice(rule="latest"),
         clock=lambda: datetime.now(UTC),
         random=os.urandom,

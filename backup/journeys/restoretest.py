@@ -30,7 +30,7 @@ from backup.journeys.reports import Published, publish
 from backup.journeys.scratchlook import Seen, Workshop
 from backup.journeys.scratchtest import restore_and_look
 from backup.journeys.stored import Trust, finding_of, read_manifest, read_objects
-from backup.journeys.testrecord import TestRecord
+from backup.journeys.testrecord import Record
 from backup.journeys.testreport import Circumstances, compose, in_force, tested_backup, without
 from backup.journeys.threads import to_end
 from backup.lock import exclusive
@@ -41,7 +41,7 @@ from backup.testpolicy import RestoreTestPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tester:
+class Examiner:
     """Who tests: what it reads with, what it signs with, what it asks, where it works."""
 
     repository: Repository
@@ -58,7 +58,7 @@ class Tester:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Concluded:
     """A test that came to its end, whatever it found; its report is published."""
 
     report: Report
@@ -77,42 +77,42 @@ class _Begun:
 
 
 async def restore_test(
-    tester: Tester,
+    examiner: Examiner,
     choice: Choice,
     *,
     database: str | None = None,
     clock: Callable[[], datetime],
     random: Callable[[int], bytes],
     progress: Progress,
-) -> Tested:
+) -> Concluded:
     """Test one backup. Raises only what keeps a test from starting, or a report from lasting.
 
     On any exception nothing is left but what the log says of it.
     """
-    lock = tester.state_directory / "locks" / f"restore-test-{tester.repository.id}.lock"
+    lock = examiner.state_directory / "locks" / f"restore-test-{examiner.repository.id}.lock"
     with exclusive(lock, "testing a restore"):
-        begun = await to_end(partial(_begin, tester, choice, database, clock, random))
+        begun = await to_end(partial(_begin, examiner, choice, database, clock, random))
         try:
-            record = TestRecord(clock)
-            signed, seen = await _examine(tester, begun, record, clock, progress)
-            around = replace(begun.around, backup=_tested(tester, begun.key, signed))
+            record = Record(clock)
+            signed, seen = await _examine(examiner, begun, record, clock, progress)
+            around = replace(begun.around, backup=_tested(examiner, begun.key, signed))
             report = compose(around, record, seen, clock())
-            published = await to_end(partial(_publish, tester, begun, report, clock))
+            published = await to_end(partial(_publish, examiner, begun, report, clock))
         except BaseException as error:
-            await to_end(partial(_abort, tester, begun, error, clock))
+            await to_end(partial(_abort, examiner, begun, error, clock))
             raise
-    return Tested(report=report, published=published)
+    return Concluded(report=report, published=published)
 
 
 async def _examine(
-    tester: Tester,
+    examiner: Examiner,
     begun: _Begun,
-    record: TestRecord,
+    record: Record,
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> tuple[SignedManifest | None, Seen | None]:
     """Look at what is stored; if nothing is wrong with that, restore it and look again."""
-    repository, started = tester.repository, begun.around.started
+    repository, started = examiner.repository, begun.around.started
     with record.phase("verify"):
         signed = await to_end(
             partial(
@@ -133,9 +133,9 @@ async def _examine(
                 repository,
                 begun.key,
                 begun.trust,
-                tester.identities,
+                examiner.identities,
                 record,
-                jobs=tester.workshop.jobs,
+                jobs=examiner.workshop.jobs,
                 progress=progress,
             )
         )
@@ -143,18 +143,18 @@ async def _examine(
         return signed, None
     try:
         backup = await to_end(
-            partial(open_backup, repository, begun.key, begun.trust.allowed, tester.identities)
+            partial(open_backup, repository, begun.key, begun.trust.allowed, examiner.identities)
         )
     except StrongroomError as error:  # it was whole a moment ago
         record.is_stopped = True
         record.ran("objects", compared=0, findings=[finding_of(error, "backup")])
         return signed, None
-    expected = without(backup.catalog, in_force(tester.policy.exclusions, started))
+    expected = without(backup.catalog, in_force(examiner.policy.exclusions, started))
     seen = await restore_and_look(
         backup,
         expected,
-        tester.policy,
-        tester.workshop,
+        examiner.policy,
+        examiner.workshop,
         record,
         clock=clock,
         progress=progress,
@@ -163,19 +163,19 @@ async def _examine(
 
 
 def _begin(
-    tester: Tester,
+    examiner: Examiner,
     choice: Choice,
     database: str | None,
     clock: Callable[[], datetime],
     random: Callable[[int], bytes],
 ) -> _Begun:
     """Choose, and log the choice before anything is read of it."""
-    repository = tester.repository
+    repository = examiner.repository
     started = clock()
     key, selection = chosen(repository, choice, database)
     report_id = BackupId.new(started, random(3)).text
     before = read_log(repository.store)
-    trust, begun = tester.trust, None
+    trust, begun = examiner.trust, None
     details: dict[str, Detail] = {
         "report": report_id,
         "database": key.database,
@@ -184,12 +184,12 @@ def _begin(
         "seed": selection.seed,
         "population": selection.population,
         "position": selection.position,
-        "policy_sha256": tester.policy.sha256,
-        "host": tester.workshop.host,
+        "policy_sha256": examiner.policy.sha256,
+        "host": examiner.workshop.host,
     }
     try:
-        _bury(tester, before, clock)
-        begun = tester.log.append(EntryType.RESTORE_TEST_STARTED, details, now=started)
+        _bury(examiner, before, clock)
+        begun = examiner.log.append(EntryType.RESTORE_TEST_STARTED, details, now=started)
     except IntegrityError as error:
         # It is a finding, and the backup is worth knowing about all the same.
         trust = replace(trust, refusal=error.message)
@@ -197,16 +197,16 @@ def _begin(
         key=key,
         around=Circumstances(
             report_id=report_id,
-            version=tester.version,
+            version=examiner.version,
             started=started,
             selection=selection,
-            backup=_tested(tester, key, None),
-            policy=tester.policy,
-            frameworks=tuple(map(load_framework, tester.policy.frameworks)),
+            backup=_tested(examiner, key, None),
+            policy=examiner.policy,
+            frameworks=tuple(map(load_framework, examiner.policy.frameworks)),
             entries=_entries(before),
             log=None if begun is None else begun.head,
             log_started_seq=None if begun is None else begun.entry.seq,
-            key_id=tester.keys.signing_key.public_key.fingerprint,
+            key_id=examiner.keys.signing_key.public_key.fingerprint,
         ),
         trust=trust,
         log=before if begun is None else read_log(repository.store),
@@ -235,7 +235,7 @@ def _population(
     return [key for key in backups if key.database in names]
 
 
-def _bury(tester: Tester, log: StoredLog, clock: Callable[[], datetime]) -> None:
+def _bury(examiner: Examiner, log: StoredLog, clock: Callable[[], datetime]) -> None:
     """Log the end of tests of this host that have none: who holds the lock knows of no other."""
     entries = _entries(log)
     ended = {
@@ -246,10 +246,10 @@ def _bury(tester: Tester, log: StoredLog, clock: Callable[[], datetime]) -> None
     for entry in entries:
         if (
             entry.type is EntryType.RESTORE_TEST_STARTED
-            and entry.details.get("host") == tester.workshop.host
+            and entry.details.get("host") == examiner.workshop.host
             and entry.details.get("report") not in ended
         ):
-            tester.log.append(
+            examiner.log.append(
                 EntryType.RESTORE_TEST_ABORTED,
                 _ending(entry.details, Word.FAIL, Code.ABANDONED, entry.seq),
                 now=clock(),
@@ -257,7 +257,7 @@ def _bury(tester: Tester, log: StoredLog, clock: Callable[[], datetime]) -> None
 
 
 def _abort(
-    tester: Tester, begun: _Begun, error: BaseException, clock: Callable[[], datetime]
+    examiner: Examiner, begun: _Begun, error: BaseException, clock: Callable[[], datetime]
 ) -> None:
     """Log that there is no result, if it can be logged."""
     around = begun.around
@@ -269,7 +269,7 @@ def _abort(
     ending = _ending(details, Word.INCONCLUSIVE, Code.ENVIRONMENT_FAILURE, around.log_started_seq)
     try:
         if begun.is_logged:
-            tester.log.append(
+            examiner.log.append(
                 EntryType.RESTORE_TEST_ABORTED,
                 {**ending, "error": type(error).__name__},
                 now=clock(),
@@ -293,26 +293,26 @@ def _ending(
 
 
 def _publish(
-    tester: Tester, begun: _Begun, report: Report, clock: Callable[[], datetime]
+    examiner: Examiner, begun: _Begun, report: Report, clock: Callable[[], datetime]
 ) -> Published:
     return publish(
         report,
-        repository=tester.repository,
-        keys=tester.keys,
+        repository=examiner.repository,
+        keys=examiner.keys,
         allowed=begun.trust.allowed,
-        log=tester.log if begun.is_logged else None,
-        directory=tester.reports_directory,
+        log=examiner.log if begun.is_logged else None,
+        directory=examiner.reports_directory,
         clock=clock,
     )
 
 
-def _tested(tester: Tester, key: BackupKey, signed: SignedManifest | None) -> TestedBackup:
+def _tested(examiner: Examiner, key: BackupKey, signed: SignedManifest | None) -> TestedBackup:
     return tested_backup(
         key,
         signed,
-        repository_id=tester.repository.id,
-        repository=tester.repository.store.address,
-        key_source=tester.key_source,
+        repository_id=examiner.repository.id,
+        repository=examiner.repository.store.address,
+        key_source=examiner.key_source,
     )
 
 

@@ -12,7 +12,7 @@ from backup.evidence.comparison import compare
 from backup.evidence.messages import redacted_error
 from backup.evidence.report import Environment, OperatorCheck
 from backup.evidence.verdict import Code, Finding
-from backup.journeys.testrecord import TestRecord
+from backup.journeys.testrecord import Record
 from backup.journeys.threads import to_end
 from backup.postgres.command import Command
 from backup.postgres.dsn import Dsn
@@ -56,7 +56,7 @@ async def look(
     database: Dsn,
     policy: RestoreTestPolicy,
     workshop: Workshop,
-    record: TestRecord,
+    record: Record,
     *,
     tools: Tools,
 ) -> Seen:
@@ -111,7 +111,7 @@ async def look(
 
 
 async def smoke(
-    database: Dsn, policy: RestoreTestPolicy, record: TestRecord, clock: Callable[[], datetime]
+    database: Dsn, policy: RestoreTestPolicy, record: Record, clock: Callable[[], datetime]
 ) -> None:
     """Run the operator's command against the restored database."""
     if not policy.smoke_command:

@@ -30,7 +30,7 @@ from backup.journeys.restore import restore
 from backup.journeys.restoreplan import Destination, plan
 from backup.journeys.scratchlook import Seen, Workshop, look, smoke
 from backup.journeys.stored import finding_of
-from backup.journeys.testrecord import TestRecord
+from backup.journeys.testrecord import Record
 from backup.journeys.threads import to_end
 from backup.postgres.scratch import Cluster, scratch_cluster
 from backup.postgres.tools import Tools, find_tools
@@ -53,7 +53,7 @@ async def restore_and_look(
     expected: Catalog,
     policy: RestoreTestPolicy,
     workshop: Workshop,
-    record: TestRecord,
+    record: Record,
     *,
     clock: Callable[[], datetime],
     progress: Progress,
@@ -90,7 +90,7 @@ async def restore_and_look(
 
 
 async def _start(
-    backup: OpenBackup, tools: Tools, workshop: Workshop, record: TestRecord, stack: ExitStack
+    backup: OpenBackup, tools: Tools, workshop: Workshop, record: Record, stack: ExitStack
 ) -> Cluster | None:
     making = scratch_cluster(
         tools, superuser=backup.catalog.bootstrap_superuser, directory=workshop.directory
@@ -106,7 +106,7 @@ async def _start(
 async def _restore(
     backup: OpenBackup,
     destination: Destination,
-    record: TestRecord,
+    record: Record,
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> bool:
@@ -159,7 +159,7 @@ def _failure(error: StrongroomError) -> Finding:
 
 
 async def _destroy(
-    stack: ExitStack, cluster: Cluster, record: TestRecord, clock: Callable[[], datetime]
+    stack: ExitStack, cluster: Cluster, record: Record, clock: Callable[[], datetime]
 ) -> None:
     """Stop and remove the cluster, and look whether it is gone."""
     problem = None

@@ -22,7 +22,7 @@ from backup.errors import (
 from backup.evidence.log import TELLS_OF_A_BACKUP, Claim, StoredLog, check_log
 from backup.evidence.verdict import Code, Finding
 from backup.journeys.progress import Progress
-from backup.journeys.testrecord import TestRecord
+from backup.journeys.testrecord import Record
 from backup.journeys.verify import Verified, verify
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.layout import BackupId, BackupKey
@@ -56,7 +56,7 @@ def read_manifest(
     key: BackupKey,
     trust: Trust,
     log: StoredLog,
-    record: TestRecord,
+    record: Record,
     *,
     now: datetime,
 ) -> SignedManifest | None:
@@ -83,7 +83,7 @@ def read_objects(
     key: BackupKey,
     trust: Trust,
     identities: Sequence[Identity],
-    record: TestRecord,
+    record: Record,
     *,
     jobs: int,
     progress: Progress,

@@ -19,10 +19,8 @@ _EXIT_CODE = re.compile(r"exit code (\d+)")
 _SIGNALLED = -1
 
 
-class TestRecord:
+class Record:
     """Grows while the test runs; what threads add is added by one call each."""
-
-    __test__ = False  # pytest takes every class of such a name for its own
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock

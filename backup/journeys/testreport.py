@@ -22,7 +22,7 @@ from backup.evidence.report import (
 )
 from backup.evidence.verdict import Check, Code, Finding, judge
 from backup.journeys.scratchlook import Seen
-from backup.journeys.testrecord import TestRecord, milliseconds
+from backup.journeys.testrecord import Record, milliseconds
 from backup.repository.access import SignedManifest
 from backup.repository.catalog import Catalog
 from backup.repository.layout import BackupKey
@@ -55,7 +55,7 @@ class Circumstances:
     key_id: str
 
 
-def compose(around: Circumstances, record: TestRecord, seen: Seen | None, now: datetime) -> Report:
+def compose(around: Circumstances, record: Record, seen: Seen | None, now: datetime) -> Report:
     """Return the report, its verdict judged."""
     policy = around.policy
     exclusions = in_force(policy.exclusions, around.started)
@@ -201,7 +201,7 @@ def past_runs(entries: Sequence[Entry], database: str) -> list[PastRun]:
     return runs[-_PAST_RUNS:]
 
 
-def _objectives(around: Circumstances, record: TestRecord, seen: Seen | None) -> Objectives:
+def _objectives(around: Circumstances, record: Record, seen: Seen | None) -> Objectives:
     is_restored = seen is not None and seen.observed is not None
     return Objectives(
         rto_ms=record.rto_ms if is_restored else None,
@@ -211,7 +211,7 @@ def _objectives(around: Circumstances, record: TestRecord, seen: Seen | None) ->
     )
 
 
-def _judge_objectives(record: TestRecord, times: Objectives, selection: Selection) -> None:
+def _judge_objectives(record: Record, times: Objectives, selection: Selection) -> None:
     if times.rto_target_ms is None:
         record.not_run("rto", "no rto_target is set")
     elif times.rto_ms is not None:
@@ -224,7 +224,7 @@ def _judge_objectives(record: TestRecord, times: Objectives, selection: Selectio
         _within(record, "rpo", Code.RPO_EXCEEDED, times.rpo_ms, times.rpo_target_ms)
 
 
-def _within(record: TestRecord, id_: str, code: Code, found_ms: int, target_ms: int) -> None:
+def _within(record: Record, id_: str, code: Code, found_ms: int, target_ms: int) -> None:
     finding = Finding(
         code=code, what=id_, expected=f"at most {target_ms} ms", observed=f"{found_ms} ms"
     )

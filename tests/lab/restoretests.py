@@ -10,15 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup import keyring, logmemory
-from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
 from backup.evidence.entry import EntryType
 from backup.evidence.log import Claim, EvidenceLog
 from backup.evidence.report import Report
 from backup.evidence.selection import Choice
 from backup.journeys.create import Created
-from backup.journeys.progress import Progress, Silent
-from backup.journeys.restoretest import Tested, Tester, restore_test
+from backup.journeys.progress import Silent
+from backup.journeys.restoretest import Concluded, Examiner, restore_test
 from backup.journeys.scratchlook import Workshop
 from backup.journeys.stored import Trust
 from backup.postgres.dsn import Dsn
@@ -121,31 +120,22 @@ def filed_again(
     return id_.text
 
 
-def run_restore_test(
+def examiner_of(
     repository: LabRepository,
-    backup_id: str | None = None,
     *,
-    choice: Choice | None = None,
     policy: RestoreTestPolicy | None = None,
     identities: tuple[Identity, ...] | None = None,
-    allowed: AllowedSigners | None = None,
     is_pinned: bool = True,
-    database: str | None = None,
     scratch: Path | None = None,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    progress: Progress | None = None,
-) -> Tested:
-    """Test a backup, or the newest, by the journey that the command line calls."""
-    if choice is None:
-        choice = Choice(rule="named", backup_id=backup_id) if backup_id else Choice(rule="latest")
-    pins = allowed or (repository.allowed if is_pinned else None)
-    memory = logmemory.LogMemory(repository.state_directory, repository.opened.id)
-    tester = Tester(
+) -> Examiner:
+    """A host that tests: the one that writes the repository, with its identity."""
+    head = logmemory.LogMemory(repository.state_directory, repository.opened.id).head()
+    return Examiner(
         # Opened anew: what is tested is what lies there now.
         repository=Repository(LocalStore(repository.directory)),
         trust=Trust(
-            allowed=pins,
-            claims=() if (head := memory.head()) is None else (Claim(who="this host", head=head),),
+            allowed=repository.allowed if is_pinned else None,
+            claims=() if head is None else (Claim(who="this host", head=head),),
         ),
         identities=identities or (repository.identity,),
         key_source="identity of the lab",
@@ -154,7 +144,7 @@ def run_restore_test(
         policy=policy or RestoreTestPolicy(),
         workshop=Workshop(
             host=HOST,
-            user="tester",
+            user="examiner",
             operating_system="test",
             jobs=2,
             stall_timeout=timedelta(minutes=2),
@@ -164,14 +154,33 @@ def run_restore_test(
         reports_directory=repository.state_directory / "reports",
         version="strongroom test",
     )
+
+
+def run_restore_test(
+    repository: LabRepository,
+    backup_id: str | None = None,
+    *,
+    policy: RestoreTestPolicy | None = None,
+    identities: tuple[Identity, ...] | None = None,
+    is_pinned: bool = True,
+    database: str | None = None,
+    scratch: Path | None = None,
+) -> Concluded:
+    """Test a backup, or the newest, by the journey that the command line calls."""
     return asyncio.run(
         restore_test(
-            tester,
-            choice,
+            examiner_of(
+                repository,
+                policy=policy,
+                identities=identities,
+                is_pinned=is_pinned,
+                scratch=scratch,
+            ),
+            Choice(rule="named", backup_id=backup_id) if backup_id else Choice(rule="latest"),
             database=database,
-            clock=clock,
+            clock=lambda: datetime.now(UTC),
             random=os.urandom,
-            progress=progress or Silent(),
+            progress=Silent(),
         )
     )
 

@@ -1,0 +1,130 @@
+"""A restore test that is broken off: nothing of it is left but what the log says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from backup.evidence.entry import Entry, EntryType
+from backup.evidence.log import read_log
+from backup.evidence.selection import Choice
+from backup.journeys.progress import Silent
+from backup.journeys.restoretest import Concluded, restore_test
+from backup.postgres.dsn import Dsn
+from tests.faults.conftest import Numbers
+from tests.faults.vault import Vault, command_lines, eventually, finish
+from tests.lab.repositories import LabRepository, lab_repository
+from tests.lab.restoretests import codes, examiner_of, run_restore_test
+
+OVER = {EntryType.RESTORE_TEST_FINISHED, EntryType.RESTORE_TEST_ABORTED}
+
+
+class Interrupting:
+    """A clock that cancels the journey when it is read for the n-th time; 0: never."""
+
+    def __init__(self, at: int) -> None:
+        self.count = 0
+        self._at = at
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+
+    def __call__(self) -> datetime:
+        """The time."""
+        self.count += 1
+        if self.count == self._at and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        return datetime.now(UTC)
+
+
+def run_until(repository: LabRepository, scratch: Path, at: int) -> tuple[Concluded | None, int]:
+    """Test the newest backup, and break it off; return what came of it, and the clock's count."""
+
+    async def test() -> tuple[Concluded | None, int]:
+        clock = Interrupting(at)
+        try:
+            done = await restore_test(
+                examiner_of(repository, scratch=scratch),
+                Choice(rule="latest"),
+                clock=clock,
+                random=os.urandom,
+                progress=Silent(),
+            )
+        except asyncio.CancelledError:
+            return None, clock.count
+        return done, clock.count
+
+    return asyncio.run(test())
+
+
+def at_work(scratch: Path) -> list[str]:
+    """Command lines of processes that work in the scratch directory."""
+    return [line for _, line in command_lines() if str(scratch) in line]
+
+
+@pytest.fixture
+def scratch(shared_directory: Path) -> Path:
+    """Where clusters are made."""
+    shared_directory.chmod(0o777)
+    return shared_directory
+
+
+def test_interrupted_at_each_step_nothing_is_left(
+    portal: Dsn, scratch: Path, numbers: Numbers, chance: random.Random
+) -> None:
+    """No cluster, no process, no directory; the log has its end, and is whole."""
+    with lab_repository() as repository:
+        repository.back_up(portal)
+        done, steps = run_until(repository, scratch, 0)
+        assert done is not None
+        assert codes(done.report) == set()
+        every = list(range(1, steps + 1))
+        for at in sorted(chance.sample(every, numbers.of(8, len(every)))):
+            done, _ = run_until(repository, scratch, at)
+            assert list(scratch.iterdir()) == [], f"interrupted at {at} of {steps}"
+            assert at_work(scratch) == []
+            log = list(read_log(repository.opened.store).entries())
+            assert open_tests(log) == []
+            last = log[-1]
+            if done is None and last.type is EntryType.RESTORE_TEST_ABORTED:
+                assert last.details["error"] == "CancelledError"
+        assert codes(run_restore_test(repository).report) == set()
+
+
+def test_killed_it_leaves_what_the_next_test_removes(
+    vault: Vault, scratch: Path, numbers: Numbers, chance: random.Random
+) -> None:
+    """Its server ends with it; the next test clears its directory and logs the abandoned one."""
+    assert vault.backup().code == 0
+    store = vault.repository().store
+    arguments = ("--identity", vault.identity_file, "--scratch-directory", scratch, "--json")
+    for _ in range(numbers.of(3, 30)):
+        process = vault.start("restore-test", *arguments)
+        time.sleep(chance.uniform(0.5, 4.0))
+        process.kill()
+        finish(process)
+        assert eventually(lambda: not at_work(scratch)), at_work(scratch)
+        abandoned = open_tests(list(read_log(store).entries()))
+        done = vault.run("restore-test", *arguments)
+        assert (done.code, done.json["codes"]) == (0, []), done.stderr
+        assert list(scratch.iterdir()) == []
+        log = list(read_log(store).entries())
+        assert open_tests(log) == []
+        for report in abandoned:
+            [end] = [one for one in log if one.type in OVER and one.details["report"] == report]
+            assert end.details["codes"] == "ABANDONED"
+
+
+def open_tests(log: list[Entry]) -> list[str]:
+    """The report ids of tests that began and have no end."""
+    ended = {one.details["report"] for one in log if one.type in OVER}
+    return [
+        str(one.details["report"])
+        for one in log
+        if one.type is EntryType.RESTORE_TEST_STARTED and one.details["report"] not in ended
+    ]
