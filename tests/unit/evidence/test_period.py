@@ -172,9 +172,9 @@ def test_a_log_without_a_schedule_says_what_it_cannot_know() -> None:
     assert period(world).limits == ()
 
 
-def excepted(world: World) -> Period:
+def excepted(world: World, report: Report | None = None) -> Period:
     """A period with a report at hand."""
-    report = samples_report.excepted()
+    report = report or samples_report.excepted()
     world.append(
         EntryType.RESTORE_TEST_FINISHED,
         {
@@ -196,6 +196,15 @@ def test_exceptions_are_those_of_the_reports_in_the_period() -> None:
         "excluded table",
     ]
     assert rows(render_population(found))[0]["report_at_hand"] == "yes"
+
+
+def test_a_finding_that_nobody_answers_for_is_no_exception() -> None:
+    """It made the verdict what it is."""
+    failed = samples_report.failed()
+    assert failed.verdict.findings
+    assert [row["kind"] for row in rows(render_exceptions(excepted(World(), failed)))] == [
+        "excluded table" for _ in failed.exclusions
+    ]
 
 
 def test_coverage_has_every_month_of_every_database() -> None:
