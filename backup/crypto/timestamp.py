@@ -6,11 +6,13 @@ carries it to the authority. An old reply over the same bytes is as good as a ne
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 from rfc3161_client import (
     HashAlgorithm,
     PKIStatus,
@@ -66,8 +68,16 @@ def verify_reply(
     """
     verifier = VerifierBuilder(roots=list(authorities)).build()
     try:
-        verifier.verify_message(reply.response, data)
-    except (VerificationError, ValueError) as error:
+        with warnings.catch_warnings():
+            # A certificate that the library will refuse one day is refused today.
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            verifier.verify_message(reply.response, data)
+    except (
+        VerificationError,
+        ValueError,
+        x509.InvalidVersion,
+        CryptographyDeprecationWarning,
+    ) as error:
         raise IntegrityError(
             f"the timestamp does not hold: {error}",
             hint="is --certificate that of the authority's root?",
