@@ -22,6 +22,7 @@ from backup.repository.catalog import (
     Extension,
     Grant,
     LargeObjectDigest,
+    LargeObjectRights,
     ObjectGrant,
     Relation,
     Role,
@@ -179,6 +180,9 @@ def catalog() -> Catalog:
                 table=None,
                 is_validated=None,
             ),
+        ),
+        large_object_rights=(
+            LargeObjectRights(owner="owner", grants=None, count=2, oids_sha256="9" * 64),
         ),
         default_privileges=(DefaultPrivileges(role="owner", schema=None, objects="r", grants=()),),
         collations=(Collation(name=None, version="2.36"),),

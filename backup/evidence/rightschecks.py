@@ -11,6 +11,8 @@ from backup.evidence.sides import RIGHTS_ONLY, Sides
 from backup.evidence.verdict import Check, Code, Finding, ran
 from backup.repository.catalog import Catalog, ObjectGrant, Role
 
+_LARGE_OBJECTS = "large objects"
+
 
 def roles(sides: Sides) -> Check:
     """Return whether every role is there, with the attributes and settings that it had."""
@@ -46,6 +48,8 @@ def owners(sides: Sides) -> Check:
         ("database", sides.expected.database.owner, sides.observed.database.owner),
         *((f"{one.kind} {one.name}", one.owner, other.owner) for one, other in sides.both()),
     ]
+    if _are_large_objects_told(sides):
+        owners.append((_LARGE_OBJECTS, _of_owners(sides.expected), _of_owners(sides.observed)))
     compared_ = [item for item in owners if item[1] is not None]
     findings = [
         Finding(code=Code.OWNER_DIFF, what=what, expected=before, observed=after)
@@ -82,6 +86,9 @@ def _granted(sides: Sides) -> Iterator[tuple[str, str, str]]:
         _database_rights(sides, sides.expected),
         _database_rights(sides, sides.observed),
     )
+    is_told = _are_large_objects_told(sides)
+    if is_told and _of_owners(sides.expected) == _of_owners(sides.observed):
+        yield _LARGE_OBJECTS, _of_rights(sides.expected), _of_rights(sides.observed)
     elsewhere = [_granted_elsewhere(side) for side in (sides.expected, sides.observed)]
     for what in sorted(elsewhere[0].keys() | elsewhere[1].keys()):
         (role, given), (_, found) = (side.get(what, ("", None)) for side in elsewhere)
@@ -111,6 +118,33 @@ def _granted_elsewhere(catalog: Catalog) -> dict[str, tuple[str, tuple[ObjectGra
         for one in catalog.objects
         if one.kind == RIGHTS_ONLY
     }
+
+
+def _are_large_objects_told(sides: Sides) -> bool:
+    """Return whether owners and rights can be held side by side: no object or role is missing."""
+    before, after = sides.expected.large_object_rights, sides.observed.large_object_rights
+    total = sum(one.count for one in before)
+    return total == sum(one.count for one in after) > 0 and not any(
+        one.owner in sides.absent_roles or _mentions(one.grants, sides.absent_roles)
+        for one in before
+    )
+
+
+def _of_owners(catalog: Catalog) -> str:
+    counts: dict[str, int] = {}
+    for one in catalog.large_object_rights:
+        counts[one.owner] = counts.get(one.owner, 0) + one.count
+    return ", ".join(f"{counts[owner]} of {owner}" for owner in sorted(counts))
+
+
+def _of_rights(catalog: Catalog) -> str:
+    """Return the rights in words, with the hash of which objects they are on."""
+    return "; ".join(
+        sorted(
+            f"{one.count} of {one.owner} ({_rights(one.grants, set())}), SHA-256 {one.oids_sha256}"
+            for one in catalog.large_object_rights
+        )
+    )
 
 
 def _mentions(grants: tuple[ObjectGrant, ...] | None, roles: set[str] | frozenset[str]) -> bool:

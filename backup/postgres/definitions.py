@@ -15,7 +15,13 @@ import json
 from typing import Final
 
 from backup.postgres.database import Row, Session
-from backup.repository.catalog import Collation, DefaultPrivileges, ObjectGrant, SchemaObject
+from backup.repository.catalog import (
+    Collation,
+    DefaultPrivileges,
+    LargeObjectRights,
+    ObjectGrant,
+    SchemaObject,
+)
 
 _USER: Final = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _RIGHTS: Final = """(
@@ -52,7 +58,10 @@ SELECT c.oid, concat_ws(E'\\n', c.relkind, c.relpersistence, {_SORTED.format("c.
        AND d.refclassid = 'pg_class'::regclass AND c.relkind = 'S' LIMIT 1),
     k.columns) AS definition,
   c.relowner AS owner, c.relacl AS acl, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END AS acl_type,
-  {_NO_TABLE}
+  coalesce((SELECT d.refobjid FROM pg_depend d
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
+      AND d.refclassid = 'pg_class'::regclass AND c.relkind = 'S' LIMIT 1), 0) AS relation,
+  NULL::bool AS is_validated
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_am m ON m.oid = c.relam LEFT JOIN pg_sequence q ON q.seqrelid = c.oid
 LEFT JOIN pg_class w ON w.oid = c.reltoastrelid
@@ -339,6 +348,21 @@ WHERE n.nspname IN ('pg_catalog', 'information_schema') AND f.proacl IS DISTINCT
   AND f.proacl IS NOT NULL
 """
 
+# Rights are put into words once for each combination, not for each of millions of objects.
+_LARGE_OBJECTS: Final = f"""
+WITH found AS (
+  SELECT m.oid, m.lomowner AS owner, coalesce(m.lomacl, acldefault('L', m.lomowner))::text AS acl
+  FROM pg_largeobject_metadata m),
+rights AS (
+  SELECT owner, acl, {_RIGHTS.format(acl="acl::aclitem[]")} AS given,
+    {_RIGHTS.format(acl="acldefault('L', owner)")} AS usual
+  FROM (SELECT DISTINCT owner, acl FROM found) f)
+SELECT pg_get_userbyid(r.owner)::text AS owner, nullif(r.given, r.usual) AS grants,
+  count(*) AS count,
+  encode(sha256(convert_to(string_agg(f.oid::text, ',' ORDER BY f.oid), 'UTF8')), 'hex') AS sha256
+FROM rights r JOIN found f USING (owner, acl) GROUP BY 1, 2
+"""
+
 _DEFAULTS: Final = f"""
 SELECT pg_get_userbyid(d.defaclrole)::text AS role, n.nspname::text AS schema,
   d.defaclobjtype::text AS objects, {_RIGHTS.format(acl="d.defaclacl")} AS grants
@@ -382,6 +406,20 @@ async def read_objects(session: Session) -> tuple[SchemaObject, ...]:
             )
         )
     return tuple(sorted(objects, key=lambda one: (one.kind, one.name)))
+
+
+async def read_large_object_rights(session: Session) -> tuple[LargeObjectRights, ...]:
+    """Return whose the large objects are, and who may read and write them."""
+    found = [
+        LargeObjectRights(
+            owner=row["owner"],
+            grants=None if row["grants"] is None else _grants(row["grants"]),
+            count=row["count"],
+            oids_sha256=row["sha256"],
+        )
+        for row in await session.fetch(_LARGE_OBJECTS)
+    ]
+    return tuple(sorted(found, key=lambda one: (one.owner, one.oids_sha256)))
 
 
 async def read_default_privileges(session: Session) -> tuple[DefaultPrivileges, ...]:

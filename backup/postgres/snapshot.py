@@ -132,6 +132,7 @@ class Snapshot:
             subscriptions=await properties.read_subscriptions(held),
             server_settings=await properties.read_server_settings(held),
             objects=await definitions.read_objects(held),
+            large_object_rights=await definitions.read_large_object_rights(held),
             default_privileges=await definitions.read_default_privileges(held),
             collations=await definitions.read_collations(held),
             digests=digests,

@@ -169,6 +169,21 @@ class SchemaObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LargeObjectRights:
+    """How many large objects have this owner and these rights, and a hash of which they are.
+
+    There may be millions. `grants` None: the default ones of their owner.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    owner: str
+    grants: tuple[ObjectGrant, ...] | None
+    count: int
+    oids_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefaultPrivileges:
     """`ALTER DEFAULT PRIVILEGES FOR ROLE role`; `schema` None is everywhere.
 
@@ -252,6 +267,7 @@ class Catalog:
     subscriptions: tuple[str, ...]
     server_settings: tuple[tuple[str, str], ...]
     objects: tuple[SchemaObject, ...]
+    large_object_rights: tuple[LargeObjectRights, ...]
     default_privileges: tuple[DefaultPrivileges, ...]
     collations: tuple[Collation, ...]
     digests: Digests | None

@@ -40,4 +40,4 @@ def test_completion(newcomer: Situation) -> None:
     completed = newcomer.bash(
         'COMP_WORDS="strongroom res" COMP_CWORD=1 _STRONGROOM_COMPLETE=bash_complete strongroom'
     )
-    assert completed.stdout == "plain,restore\n"
+    assert completed.stdout == "plain,restore\nplain,restore-test\n"

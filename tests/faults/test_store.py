@@ -55,9 +55,10 @@ class FaultyStore:
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
         is_due = self._is_due()
-        data = self._store.get(key)
-        self._fail_late(is_due)
-        return data
+        try:
+            return self._store.get(key)
+        finally:  # also in the place of "not found"
+            self._fail_late(is_due)
 
     def list(self, prefix: str) -> Iterator[str]:
         """See `Store.list`."""

@@ -30,7 +30,7 @@ MORE = """
 CREATE TABLE public.invoices (id int PRIMARY KEY, amount numeric(10, 2) CHECK (amount > 0));
 INSERT INTO public.invoices SELECT n, n FROM generate_series(1, 1000) n;
 CREATE INDEX invoices_by_amount ON public.invoices (amount);
-CREATE TABLE public.lines (invoice int REFERENCES public.invoices);
+CREATE TABLE public.lines (invoice int REFERENCES public.invoices, id serial);
 INSERT INTO public.lines SELECT 1 + n % 10 FROM generate_series(1, 100) n;
 CREATE VIEW public.sums AS SELECT sum(amount) FROM public.invoices;
 CREATE MATERIALIZED VIEW public.totals AS SELECT count(*) AS c FROM public.invoices;
@@ -207,6 +207,8 @@ MUTATIONS = {
         ("MATVIEW_UNPOPULATED", "materialised view public.totals")
     ],
     "SELECT lo_put(4200003, 0, 'x')": [("DIGEST_DIFF", "large object 4200003")],
+    "ALTER LARGE OBJECT 4200003 OWNER TO torture_group": [("OWNER_DIFF", "large objects")],
+    "REVOKE UPDATE ON LARGE OBJECT 4200004 FROM PUBLIC": [("ACL_DIFF", "large objects")],
     "SELECT lo_unlink(4200003)": [("ROWCOUNT_DIFF", "large objects")],
 }
 

@@ -18,6 +18,7 @@ from backup.repository.catalog import (
     Extension,
     Grant,
     LargeObjectDigest,
+    LargeObjectRights,
     ObjectGrant,
     Relation,
     Role,
@@ -55,6 +56,12 @@ def role(name: str, **changes: object) -> Role:
 
 def digest(name: str, text: str, rows: int = 3) -> TableDigest:
     return TableDigest(schema="public", name=name, rows=rows, sha256=text * 64)
+
+
+def large(owner: str, count: int, *grants: ObjectGrant) -> LargeObjectRights:
+    return LargeObjectRights(
+        owner=owner, grants=grants or None, count=count, oids_sha256=str(count) * 64
+    )
 
 
 TABLE = defined("table", "public.clients", grants=(granted("owner", "SELECT"),))
@@ -282,6 +289,21 @@ CHANGES: dict[str, tuple[Callable[[Catalog], Catalog], list[tuple[str, str]]]] =
         lambda whole: replace(whole, large_objects=1),
         [("ROWCOUNT_DIFF", "large objects")],
     ),
+    "a large object's owner": (
+        lambda whole: replace(whole, large_object_rights=(large("owner", 1), large("reader", 1))),
+        [("OWNER_DIFF", "large objects")],
+    ),
+    "rights on a large object": (
+        lambda whole: replace(
+            whole,
+            large_object_rights=(large("owner", 1), large("owner", 1, granted(None, "SELECT"))),
+        ),
+        [("ACL_DIFF", "large objects")],
+    ),
+    "a large object and its rights": (
+        lambda whole: replace(whole, large_objects=1, large_object_rights=(large("owner", 1),)),
+        [("ROWCOUNT_DIFF", "large objects")],
+    ),
     "a materialised view": (
         lambda whole: with_relation(whole, 2, rows=None, is_populated=False),
         [("MATVIEW_UNPOPULATED", "materialised view public.totals")],
@@ -332,6 +354,7 @@ def test_a_role_that_is_missing_is_one_finding() -> None:
         replace(
             with_other(WHOLE, INDEX, owner="reader", table=None),
             default_privileges=(DEFAULTS, replace(DEFAULTS, role="reader")),
+            large_object_rights=(large("reader", 1), large("owner", 1)),
         ),
         settings=(DatabaseSetting(role="reader", name="work_mem", value="1MB"),),
         grants=(
