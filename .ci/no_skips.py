@@ -12,7 +12,10 @@ def main(path: str) -> int:
         reason = case.find("skipped")
         message = "" if reason is None else reason.get("message", "")
         print(f"SKIPPED {case.get('classname')}::{case.get('name')}: {message}")  # noqa: T201
-    print(f"{len(cases)} tests, {len(skipped)} skipped")  # noqa: T201
+    failed = [case for case in cases if {child.tag for child in case} & {"failure", "error"}]
+    passed = len(cases) - len(skipped) - len(failed)
+    # The last line of a run, in the form that every reader of CI output knows.
+    print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")  # noqa: T201
     return 1 if skipped or not cases else 0
 
 
