@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from backup.cli.options import any_path, json_option, load_settings, settings_options
+from backup.cli.options import (
+    any_path,
+    json_option,
+    load_settings,
+    settings_options,
+    slot_option,
+)
+
+if TYPE_CHECKING:
+    from backup.evidence.slot import Slot
 
 
 @click.command(
@@ -30,6 +40,7 @@ from backup.cli.options import any_path, json_option, load_settings, settings_op
 )
 @click.option("--tool-directories", multiple=True, type=any_path, help="Where pg_dump is.")
 @click.option("--dry-run", is_flag=True, help="Show what would be dumped, and stop.")
+@slot_option
 @json_option
 def command(
     *,
@@ -43,6 +54,7 @@ def command(
     digests: bool | None,
     tool_directories: tuple[Path, ...],
     dry_run: bool,
+    slot: Slot | None,
     as_json: bool,
 ) -> None:
     """Back up one database: encrypted, deduplicated, all tables at one moment.
@@ -93,6 +105,7 @@ def command(
                 random=os.urandom,
                 version=VERSION,
                 progress=progress,
+                slot=slot,
             )
         )
     manifest = made.manifest

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from backup.evidence.slot import Slot
     from backup.settings import Settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -64,6 +65,27 @@ def database_option(function: _Function) -> _Function:
     return click.option(
         "--database", metavar="NAME", help="Only backups that are filed under this name."
     )(function)
+
+
+def slot_option(function: _Function) -> _Function:
+    """Add `--slot`, with which the daemon says which slot of the schedule a run answers."""
+    return click.option(
+        "--slot",
+        callback=_parse_slot,
+        metavar="JOB@DUE",
+        hidden=True,
+        help="The slot that this run answers, such as backup@2026-01-14T02:00:00Z.",
+    )(function)
+
+
+def _parse_slot(_context: click.Context, _option: click.Parameter, text: str | None) -> Slot | None:
+    from backup.errors import SettingsError
+    from backup.evidence.slot import Slot
+
+    try:
+        return None if text is None else Slot.parse(text)
+    except SettingsError as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from error
 
 
 def load_settings(

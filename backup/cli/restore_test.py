@@ -15,11 +15,13 @@ from backup.cli.options import (
     load_settings,
     settings_options,
     signers_option,
+    slot_option,
 )
 from backup.errors import StrongroomError
 
 if TYPE_CHECKING:
     from backup.evidence.selection import Choice
+    from backup.evidence.slot import Slot
     from backup.evidence.verdict import Verdict
     from backup.journeys.restoretest import Concluded
     from backup.repository.access import Repository
@@ -74,6 +76,7 @@ class _Command(click.Command):
 @click.option("--scratch-directory", type=any_path, help="Where to restore to.  [default: TMPDIR]")
 @click.option("--reports-directory", type=any_path, help="Where the report goes.")
 @click.option("--dry-run", is_flag=True, help="Say which backup it would be, and stop.")
+@slot_option
 @json_option
 def command(
     *,
@@ -90,6 +93,7 @@ def command(
     scratch_directory: Path | None,
     reports_directory: Path | None,
     dry_run: bool,
+    slot: Slot | None,
     as_json: bool,
 ) -> int:
     """Restore a backup (an id or `latest`) into a scratch cluster, and compare it with its source.
@@ -132,6 +136,7 @@ def command(
                 clock=lambda: datetime.now(UTC),
                 random=os.urandom,
                 progress=progress,
+                slot=slot,
             )
         )
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,11 @@ from backup.cli.options import (
     load_settings,
     settings_options,
     signers_option,
+    slot_option,
 )
+
+if TYPE_CHECKING:
+    from backup.evidence.slot import Slot
 
 
 @click.command(
@@ -29,6 +34,7 @@ from backup.cli.options import (
 @signers_option
 @identity_option
 @click.option("-j", "--jobs", type=int, help="Objects to read at once.")
+@slot_option
 @json_option
 def command(
     *,
@@ -41,6 +47,7 @@ def command(
     allowed_signers: Path | None,
     identity: Path | None,
     jobs: int | None,
+    slot: Slot | None,
     as_json: bool,
 ) -> None:
     """Verify a backup (an id or `latest`), or --all: read everything that it refers to.
@@ -79,7 +86,7 @@ def command(
     log, unheard = app.open_log(settings, opened), None
     try:
         if log is not None:
-            record(found, log, now=datetime.now(UTC))
+            record(found, log, now=datetime.now(UTC), slot=slot)
     except StrongroomError as error:  # what was found comes first
         unheard = error
     if as_json:

@@ -50,6 +50,7 @@ class EntryType(StrEnum):
     EXCEPTION_GRANTED = "exception.granted"
     REVIEW_SIGNED = "review.signed"
     REPORT_PUBLISHED = "report.published"
+    PERIOD_PUBLISHED = "period.published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

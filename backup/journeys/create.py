@@ -22,6 +22,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import PostgresError, StrongroomError
 from backup.evidence.entry import Detail, EntryType
 from backup.evidence.log import TELLS_OF_A_BACKUP, EvidenceLog
+from backup.evidence.slot import Slot, answering
 from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
 from backup.journeys.openings import Opening
 from backup.journeys.progress import Progress
@@ -112,11 +113,12 @@ async def create(
     random: Callable[[int], bytes],
     version: str,
     progress: Progress,
+    slot: Slot | None = None,
 ) -> Created:
     """Take one backup; on return its manifest survives a power cut.
 
     On any exception there is no backup, and what was stored is used by the next run. Raises
-    `BusyError` if a backup of this database is at work on this host.
+    `BusyError` if a backup of this database is at work on this host. The run answers `slot`.
     """
     started = clock()
     run = f"{repository.id}-{encode_name(source.name)}"
@@ -129,9 +131,8 @@ async def create(
         newest = earlier[-1].id if earlier else None
         key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
         log = open_log(repository.store, repository.id, keys.signing_key, state_directory)
-        begun = await to_end(
-            partial(log.append, EntryType.BACKUP_STARTED, _named(key), now=clock())
-        )
+        named = {**_named(key), **answering(slot)}
+        begun = await to_end(partial(log.append, EntryType.BACKUP_STARTED, named, now=clock()))
         try:
             reusable = await to_end(
                 partial(find_reusable, repository, source.name, allowed, unfinished)
@@ -162,7 +163,7 @@ async def create(
             catalog_sha256 = await to_end(partial(_store_lists, writer, dumped))
             await to_end(partial(check_reused, repository, writer.reused, reusable))
         except BaseException as error:
-            await to_end(partial(_log_failure, log, key, error, clock()))
+            await to_end(partial(_log_failure, log, named, error, clock()))
             raise
         snapshot = dumped.snapshot
         manifest = Manifest(
@@ -194,7 +195,7 @@ async def create(
         def finish() -> str:
             sha256 = writer.finish(manifest)
             unfinished.forget()
-            _log_success(log, manifest, sha256, clock())
+            _log_success(log, named, manifest, sha256, clock())
             return sha256
 
         sha256 = await _finished(finish, manifest)
@@ -217,11 +218,13 @@ def _named(key: BackupKey) -> dict[str, Detail]:
     return {"backup": key.id.text, "database": key.database}
 
 
-def _log_success(log: EvidenceLog, manifest: Manifest, sha256: str, now: datetime) -> None:
+def _log_success(
+    log: EvidenceLog, named: dict[str, Detail], manifest: Manifest, sha256: str, now: datetime
+) -> None:
     """Tell the evidence log of a backup that exists; if it cannot be told, say that it exists."""
     took = now - manifest.started
     details: dict[str, Detail] = {
-        **_named(manifest.key),
+        **named,
         "manifest_sha256": sha256,
         "plain_bytes": manifest.plain_bytes,
         "stored_bytes": manifest.stored_bytes,
@@ -238,9 +241,11 @@ def _log_success(log: EvidenceLog, manifest: Manifest, sha256: str, now: datetim
         ) from error
 
 
-def _log_failure(log: EvidenceLog, key: BackupKey, error: BaseException, now: datetime) -> None:
+def _log_failure(
+    log: EvidenceLog, named: dict[str, Detail], error: BaseException, now: datetime
+) -> None:
     """Tell the evidence log that there is no backup, if it can be told; messages may hold names."""
-    details: dict[str, Detail] = {**_named(key), "error": type(error).__name__}
+    details: dict[str, Detail] = {**named, "error": type(error).__name__}
     try:
         log.append(EntryType.BACKUP_FAILED, details, now=now)
     except StrongroomError as unheard:

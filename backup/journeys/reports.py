@@ -37,6 +37,7 @@ from backup.evidence.log import Appended, EvidenceLog, read_log
 from backup.evidence.proof import prove
 from backup.evidence.render.index import Listed, render_index
 from backup.evidence.report import REPORT_NAMESPACE, Report
+from backup.evidence.slot import Slot, answering
 from backup.repository.access import Repository
 from backup.repository.canonical import decode, encode
 from backup.repository.layout import BackupId, BackupKey, decode_name, encode_name
@@ -67,6 +68,7 @@ def publish(
     log: EvidenceLog | None,
     directory: Path,
     clock: Callable[[], datetime],
+    slot: Slot | None = None,
 ) -> Published:
     """Sign a report, enter it in the log, bundle it, and put the bundle in both places.
 
@@ -82,7 +84,9 @@ def publish(
     if log is not None and report.log_started_seq is not None:
         try:
             ended = log.append(
-                EntryType.RESTORE_TEST_FINISHED, finished_details(report, sha256), now=clock()
+                EntryType.RESTORE_TEST_FINISHED,
+                {**finished_details(report, sha256), **answering(slot)},
+                now=clock(),
             )
             proofs = _proofs(repository, report.log_started_seq, ended)
         except StrongroomError as error:

@@ -23,6 +23,7 @@ from backup.evidence.entry import Detail, Entry, EntryType
 from backup.evidence.log import EvidenceLog, StoredLog, read_log
 from backup.evidence.report import Report, Selection, TestedBackup
 from backup.evidence.selection import Choice, choose
+from backup.evidence.slot import Slot, answering
 from backup.evidence.verdict import Code, Word
 from backup.journeys.archives import open_backup
 from backup.journeys.progress import Progress
@@ -84,14 +85,16 @@ async def restore_test(
     clock: Callable[[], datetime],
     random: Callable[[int], bytes],
     progress: Progress,
+    slot: Slot | None = None,
 ) -> Concluded:
     """Test one backup. Raises only what keeps a test from starting, or a report from lasting.
 
+    `slot` is what the run answers; None: a person started it.
     On any exception nothing is left but what the log says of it.
     """
     lock = examiner.state_directory / "locks" / f"restore-test-{examiner.repository.id}.lock"
     with exclusive(lock, "testing a restore"):
-        begun = await to_end(partial(_begin, examiner, choice, database, clock, random))
+        begun = await to_end(partial(_begin, examiner, choice, database, clock, random, slot=slot))
         try:
             record = Record(clock)
             signed, seen = await _examine(examiner, begun, record, clock, progress)
@@ -168,6 +171,8 @@ def _begin(
     database: str | None,
     clock: Callable[[], datetime],
     random: Callable[[int], bytes],
+    *,
+    slot: Slot | None,
 ) -> _Begun:
     """Choose, and log the choice before anything is read of it."""
     repository = examiner.repository
@@ -186,6 +191,7 @@ def _begin(
         "position": selection.position,
         "policy_sha256": examiner.policy.sha256,
         "host": examiner.workshop.host,
+        **answering(slot),
     }
     try:
         _bury(examiner, before, clock)
@@ -199,6 +205,7 @@ def _begin(
             report_id=report_id,
             version=examiner.version,
             started=started,
+            slot=slot,
             selection=selection,
             backup=_tested(examiner, key, None),
             policy=examiner.policy,
@@ -265,6 +272,7 @@ def _abort(
         "report": around.report_id,
         "database": begun.key.database,
         "backup": begun.key.id.text,
+        **answering(around.slot),
     }
     ending = _ending(details, Word.INCONCLUSIVE, Code.ENVIRONMENT_FAILURE, around.log_started_seq)
     try:
@@ -282,9 +290,8 @@ def _ending(
     details: dict[str, Detail], word: Word, code: Code, started: int | None
 ) -> dict[str, Detail]:
     return {
-        "report": details.get("report"),
-        "database": details.get("database"),
-        "backup": details.get("backup"),
+        **{name: details.get(name) for name in ("report", "database", "backup")},
+        **{name: details[name] for name in ("job", "slot") if name in details},
         "verdict": word.value,
         "codes": code.value,
         "level": -1,
@@ -301,6 +308,7 @@ def _publish(
         keys=examiner.keys,
         allowed=begun.trust.allowed,
         log=examiner.log if begun.is_logged else None,
+        slot=begun.around.slot,
         directory=examiner.reports_directory,
         clock=clock,
     )

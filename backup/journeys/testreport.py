@@ -20,6 +20,7 @@ from backup.evidence.report import (
     TestedBackup,
     Trigger,
 )
+from backup.evidence.slot import Slot
 from backup.evidence.verdict import Check, Code, Finding, judge
 from backup.journeys.scratchlook import Seen
 from backup.journeys.testrecord import Record, milliseconds
@@ -45,6 +46,7 @@ class Circumstances:
     report_id: str
     version: str
     started: datetime
+    slot: Slot | None
     selection: Selection
     backup: TestedBackup
     policy: RestoreTestPolicy
@@ -81,8 +83,8 @@ def compose(around: Circumstances, record: Record, seen: Seen | None, now: datet
         started=around.started,
         finished=now,
         trigger=Trigger(
-            kind="manual",
-            scheduled_for=None,
+            kind="manual" if around.slot is None else "schedule",
+            scheduled_for=None if around.slot is None else around.slot.due,
             attempt=1 + _times_begun(around),
             policy_sha256=policy.sha256,
         ),

@@ -24,6 +24,7 @@ from backup.errors import (
 )
 from backup.evidence.entry import EntryType
 from backup.evidence.log import EvidenceLog
+from backup.evidence.slot import Slot, answering
 from backup.journeys.archives import find_chunk_key
 from backup.journeys.progress import Progress
 from backup.repository.access import Repository, SignedManifest
@@ -64,7 +65,7 @@ class Verified:
         return bool(self.backups) and not self.damages and not self.unpinned
 
 
-def record(found: Verified, log: EvidenceLog, *, now: datetime) -> None:
+def record(found: Verified, log: EvidenceLog, *, now: datetime, slot: Slot | None = None) -> None:
     """Tell the evidence log what was verified and what came of it."""
     log.append(
         EntryType.VERIFY_FINISHED,
@@ -75,6 +76,7 @@ def record(found: Verified, log: EvidenceLog, *, now: datetime) -> None:
             "is_decrypted": found.is_decrypted,
             "damages": len(found.damages),
             "unpinned": len(found.unpinned),
+            **answering(slot),
         },
         now=now,
     )
