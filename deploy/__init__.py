@@ -1,4 +1,5 @@
-"""The place of the deploys that make a database server and a backup host with pyinfra.
+"""Deploys that make a hardened PostgreSQL host and its backup host, with pyinfra.
 
-Nothing is built yet. `docs/runbooks/first-backup.md` says how to set up both by hand.
+`core` is pure: what is declared, and what follows from it. `ops` and `facts` alone know pyinfra's
+internals, `roles` say what a host is made of, `site.py` puts them in order.
 """

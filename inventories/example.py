@@ -1,14 +1,30 @@
 """An inventory to copy: one database server, one backup host.
 
-Copy it to a file of your own and change names and addresses. No secret belongs in here: passwords,
-identities and private keys never lie in an inventory. The deploys that read it come with a later
-version.
+Copy it to a file of your own (`inventories/ours.py`), and `group_data/example.py` to
+`group_data/ours.py`, which declares what the hosts are to be. `hostname` is what a host calls
+itself, `address` is where the other hosts find it. No secret belongs in here: passwords,
+identities and private keys never lie in an inventory.
 """
 
 database_servers = [
-    ("db1.example.org", {"ssh_hostname": "192.0.2.11", "hostname": "db1"}),
+    (
+        "db1.example.org",
+        {
+            "ssh_hostname": "192.0.2.11",
+            "hostname": "db1.example.org",
+            "address": "192.0.2.11",
+            "tls_names": ["db1"],
+        },
+    ),
 ]
 
 backup_hosts = [
-    ("backup1.example.org", {"ssh_hostname": "192.0.2.21", "hostname": "backup1"}),
+    (
+        "backup1.example.org",
+        {
+            "ssh_hostname": "192.0.2.21",
+            "hostname": "backup1.example.org",
+            "address": "192.0.2.21",
+        },
+    ),
 ]

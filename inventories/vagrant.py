@@ -1,14 +1,26 @@
 """The machines of the Vagrantfile: same names, same addresses.
 
 A pyinfra inventory is a file of plain data: groups of hosts, each with what the deploys are to know
-of it. No secret belongs in here. The deploys that read it come with a later version.
+of it; `group_data/vagrant.py` has what they share. No secret belongs in here.
 """
 
+_SSH = {"ssh_user": "vagrant", "_sudo": True}
+
 database_servers = [
-    ("db1", {"ssh_hostname": "192.168.56.11", "ssh_user": "vagrant", "hostname": "db1"}),
-    ("db2", {"ssh_hostname": "192.168.56.12", "ssh_user": "vagrant", "hostname": "db2"}),
+    (
+        "db1",
+        {"ssh_hostname": "192.168.56.11", "hostname": "db1", "address": "192.168.56.11", **_SSH},
+    ),
 ]
 
 backup_hosts = [
-    ("backup1", {"ssh_hostname": "192.168.56.21", "ssh_user": "vagrant", "hostname": "backup1"}),
+    (
+        "backup1",
+        {
+            "ssh_hostname": "192.168.56.21",
+            "hostname": "backup1",
+            "address": "192.168.56.21",
+            **_SSH,
+        },
+    ),
 ]

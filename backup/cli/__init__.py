@@ -28,6 +28,7 @@ _VERBS = (
     "log",
     "inspect",
     "doctor",
+    "host",
     "demo",
 )
 

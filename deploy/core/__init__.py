@@ -1,0 +1,1 @@
+"""What hosts are declared to be, and what follows from it: pure, on the operator's side."""

@@ -1,0 +1,182 @@
+"""What a site is declared to be: its hosts, and what each of them has to have.
+
+Values only. `deploy/core/parse.py` makes them out of an inventory, with everything checked that
+can be checked without a host.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from backup.settings import Settings
+from deploy.core.access import AccessRule
+from deploy.core.objects import BackupAccess, Database, Role, Undeclared
+from deploy.core.types import (
+    Address,
+    AnyName,
+    Declared,
+    HostName,
+    Network,
+    OperatorPath,
+    Port,
+    SettingName,
+    SettingValue,
+)
+
+Major: TypeAlias = Literal[15, 16, 17, 18]
+POSTGRESQL_PORT: Final = 5432
+NODE_EXPORTER_PORT: Final = 9100
+POSTGRES_EXPORTER_PORT: Final = 9187
+DAEMON_METRICS_PORT: Final = 9188
+
+
+class Opening(Declared):
+    """A port that is open to some networks, beside those that follow from what is declared."""
+
+    port: Port
+    protocol: Literal["tcp", "udp"] = "tcp"
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    comment: Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,.:/()-]{0,100}$")] = ""
+
+
+class Monitoring(Declared):
+    """Exporters for Prometheus, open to the networks that scrape them. None means no exporters."""
+
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+
+
+class Site(Declared):
+    """What all hosts share. The directories are on the operator's machine.
+
+    `pki_directory` is what `strongroom host pki init` made; `secrets_directory` has one password
+    a file, `passwords/<role>`; both may be read by their owner only. `operator_networks` are
+    where these deploys come from: SSH is open to them alone.
+    """
+
+    name: AnyName
+    pki_directory: OperatorPath
+    secrets_directory: OperatorPath
+    operator_networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    monitoring: Monitoring | None = None
+    automatic_updates: bool = True
+    time_servers: tuple[HostName, ...] = ()
+
+
+class Package(Declared):
+    """Which PostgreSQL, and from where: the distribution's own, or a repository that is given.
+
+    `repository` is the one line of an apt source (`deb [signed-by=…] https://… suite main`),
+    `signing_key` the file of its key on the operator's machine.
+    """
+
+    major: Major
+    source: Literal["distribution", "repository"] = "distribution"
+    repository: str | None = None
+    signing_key: OperatorPath | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        has_both = self.repository is not None and self.signing_key is not None
+        if has_both != (self.source == "repository"):
+            raise ValueError('repository and signing_key go with source = "repository"')
+        return self
+
+
+class Machine(Declared):
+    """What the tuning formula starts from; what is not said is read off the host."""
+
+    memory_mib: Annotated[int, Field(ge=256)] | None = None
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    storage: Literal["ssd", "hdd"] = "ssd"
+    max_connections: Annotated[int, Field(ge=10, le=2000)] = 100
+
+
+class Host(Declared):
+    """One machine. `name` is what it is called in the inventory and calls itself.
+
+    `address` is where other hosts find it; `tls_names` are further names and addresses that its
+    certificate vouches for.
+    """
+
+    name: HostName
+    address: Address
+    tls_names: tuple[HostName, ...] = ()
+    openings: tuple[Opening, ...] = ()
+
+    def certificate_names(self) -> tuple[str, ...]:
+        """Return the names that a client may reach it by, the first being its common name."""
+        return (self.name, *(name for name in self.tls_names if name != self.name))
+
+
+class DatabaseServer(Declared):
+    """A PostgreSQL server: the host, its package, and everything in it."""
+
+    host: Host
+    package: Package
+    machine: Machine = Machine()
+    port: Port = POSTGRESQL_PORT
+    settings: Annotated[dict[SettingName, SettingValue], Field(default_factory=dict)]
+    preload_libraries: tuple[AnyName, ...] = ("pgaudit",)
+    extensions_allowed: tuple[AnyName, ...] = ("plpgsql",)
+    roles: tuple[Role, ...] = ()
+    databases: tuple[Database, ...] = ()
+    access_rules: tuple[AccessRule, ...] = ()
+    backup: BackupAccess | None = BackupAccess()
+    undeclared: Undeclared = "report"
+
+    @property
+    def cluster(self) -> str:
+        """Debian's name of the cluster: `17/main`."""
+        return f"{self.package.major}/main"
+
+    @property
+    def data_directory(self) -> str:
+        """Return where the cluster's data is on the host."""
+        return f"/var/lib/postgresql/{self.cluster}"
+
+    @property
+    def configuration_directory(self) -> str:
+        """Return where the cluster's configuration is on the host."""
+        return f"/etc/postgresql/{self.cluster}"
+
+    def all_roles(self) -> tuple[Role, ...]:
+        """Return the declared roles, and the one that backups are taken as."""
+        return self.roles if self.backup is None else (*self.roles, self.backup.as_role())
+
+
+class BackupHost(Declared):
+    """A backup host. `settings` is the daemon's settings file as a table (docs/settings.md).
+
+    `parsed` is what the daemon will make of it: the very type that it loads.
+    """
+
+    host: Host
+    settings: dict[str, Any]
+    parsed: Settings
+    recipients: Annotated[tuple[str, ...], Field(min_length=1)]
+    wheels_directory: OperatorPath
+    postgresql_majors: Annotated[tuple[Major, ...], Field(min_length=1)]
+    credentials: tuple[AnyName, ...] = ()
+    user: AnyName = "strongroom"
+
+
+class Estate(Declared):
+    """A whole site: what is shared, the servers, the backup hosts."""
+
+    site: Site
+    servers: tuple[DatabaseServer, ...] = ()
+    backup_hosts: tuple[BackupHost, ...] = ()
+
+    def server(self, name: str) -> DatabaseServer | None:
+        """Return the server of this name."""
+        return next((server for server in self.servers if server.host.name == name), None)
+
+    def backup_host(self, name: str) -> BackupHost | None:
+        """Return the backup host of this name."""
+        return next((one for one in self.backup_hosts if one.host.name == name), None)
+
+    def hosts(self) -> tuple[Host, ...]:
+        """Return every machine."""
+        return (*(s.host for s in self.servers), *(b.host for b in self.backup_hosts))

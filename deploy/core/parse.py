@@ -1,0 +1,155 @@
+"""From an inventory's plain data to an `Estate`, or to one error that names every mistake.
+
+Nothing is asked of any host here: whatever is wrong in an inventory is known before a host is
+changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from backup import settings as daemon_settings
+from backup.errors import SettingsError
+from backup.settings import Settings
+from deploy.core.consistency import contradictions
+from deploy.core.model import BackupHost, DatabaseServer, Estate, Host, Site
+from deploy.core.types import Declared
+
+DATABASE_SERVERS: Final = "database_servers"
+BACKUP_HOSTS: Final = "backup_hosts"
+HINT: Final = (
+    "docs/provisioning.md lists what an inventory may say; inventories/example.py shows it"
+)
+
+_HOST_KEYS: Final = frozenset({"hostname", "address", "tls_names", "openings"})
+_KEYS: Final = _HOST_KEYS | {"site", "database_server", "backup_host"}
+# pyinfra's own: how to connect, and its global arguments.
+_PYINFRA_PREFIXES: Final = ("ssh_", "_")
+_NOWHERE: Final = Path("/nonexistent/strongroom.toml")
+
+_Value = TypeVar("_Value", bound=Declared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryHost:
+    """A host as the inventory has it: its name there, its groups, its data."""
+
+    name: str
+    groups: frozenset[str]
+    data: Mapping[str, Any]
+
+
+class _Problems:
+    """What is wrong so far."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def make(self, kind: type[_Value], place: str, data: Mapping[str, Any]) -> _Value | None:
+        """Return the value, or note why there is none."""
+        try:
+            return kind.model_validate(dict(data))
+        except ValidationError as error:
+            self.found += [f"{place}{problem}" for problem in _sentences(error)]
+            return None
+
+
+def parse_estate(hosts: Iterable[InventoryHost]) -> Estate:
+    """Return what an inventory declares. Raises `SettingsError` with every mistake there is."""
+    problems = _Problems()
+    servers: list[DatabaseServer] = []
+    backup_hosts: list[BackupHost] = []
+    sites: list[tuple[str, Any]] = []
+    for host in hosts:
+        problems.found += _unknown_keys(host)
+        sites.append((host.name, host.data.get("site")))
+        if DATABASE_SERVERS in host.groups:
+            if server := _server(host, problems):
+                servers.append(server)
+        elif BACKUP_HOSTS in host.groups:
+            if backup_host := _backup_host(host, problems):
+                backup_hosts.append(backup_host)
+        else:
+            problems.found.append(
+                f"{host.name} is in neither of the groups {DATABASE_SERVERS} and {BACKUP_HOSTS}"
+            )
+    site = _site(sites, problems)
+    if site is not None and not problems.found:
+        estate = Estate(site=site, servers=tuple(servers), backup_hosts=tuple(backup_hosts))
+        problems.found += contradictions(estate)
+        if not problems.found:
+            return estate
+    raise SettingsError("inventory: " + "; ".join(problems.found), hint=HINT)
+
+
+def _unknown_keys(host: InventoryHost) -> Iterator[str]:
+    for key in host.data:
+        if key not in _KEYS and not key.startswith(_PYINFRA_PREFIXES):
+            yield f"{host.name}: {key} is not a setting (known: {', '.join(sorted(_KEYS))})"
+
+
+def _site(given: list[tuple[str, Any]], problems: _Problems) -> Site | None:
+    if not given:
+        problems.found.append("there is no host")
+        return None
+    name, table = given[0]
+    if not isinstance(table, Mapping):
+        problems.found.append(f"{name}: site is missing (a table in the inventory's group data)")
+        return None
+    for other, other_table in given[1:]:
+        if other_table != table:
+            problems.found.append(f"{name} and {other} are declared to be of different sites")
+    return problems.make(Site, "site.", table)
+
+
+def _host(host: InventoryHost) -> dict[str, Any]:
+    table = {key: host.data[key] for key in _HOST_KEYS - {"hostname"} if key in host.data}
+    # `host.name` may carry a connector's prefix: what it calls itself is always said.
+    if "hostname" in host.data:
+        table["name"] = host.data["hostname"]
+    return table
+
+
+def _server(host: InventoryHost, problems: _Problems) -> DatabaseServer | None:
+    table = _table(host, "database_server", problems)
+    return problems.make(DatabaseServer, f"{host.name}: ", table | {"host": _host(host)})
+
+
+def _backup_host(host: InventoryHost, problems: _Problems) -> BackupHost | None:
+    table = _table(host, "backup_host", problems)
+    given = table.get("settings", {})
+    try:
+        table["parsed"] = daemon_defaults(given)
+    except SettingsError as error:
+        problems.found.append(f"{host.name}: backup_host.{error.message}")
+        problems.make(Host, f"{host.name}: host.", _host(host))
+        return None
+    return problems.make(BackupHost, f"{host.name}: ", table | {"host": _host(host)})
+
+
+def daemon_defaults(table: Mapping[str, Any]) -> Settings:
+    """Return what the daemon makes of a settings file with this table, and nothing around it."""
+    return daemon_settings.load(
+        environment={}, is_root=True, config=_NOWHERE, config_may_be_missing=True, overrides=table
+    )
+
+
+def _table(host: InventoryHost, key: str, problems: _Problems) -> dict[str, Any]:
+    table = host.data.get(key)
+    if isinstance(table, Mapping):
+        return {f"{name}": value for name, value in table.items()}
+    problems.found.append(f"{host.name}: {key} is missing (a table)")
+    return {}
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    # What was given is left out: it might be a secret that somebody put in the wrong place.
+    for item in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(step) for step in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        yield f"{place}: {message}" if place else message

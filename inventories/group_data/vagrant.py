@@ -1,0 +1,93 @@
+"""What the hosts of inventories/vagrant.py are to be: an application's database, and its backups.
+
+docs/provisioning.md explains every table. Whatever is not known is refused, before any host is
+touched.
+"""
+
+site = {
+    "name": "vagrant",
+    # On the operator's machine; both are readable by their owner only.
+    "pki_directory": "~/strongroom/pki",
+    "secrets_directory": "~/strongroom/secrets",
+    # Where SSH and these deploys come from.
+    "operator_networks": ["192.168.56.0/24"],
+    "monitoring": {"networks": ["192.168.56.1/32"]},
+}
+
+database_server = {
+    "package": {"major": 15},
+    "machine": {"max_connections": 100},
+    "settings": {"statement_timeout": "10min"},
+    "extensions_allowed": ["plpgsql", "pgcrypto"],
+    "roles": [
+        {"name": "portal_owner", "purpose": "owns the portal's tables"},
+        {
+            "name": "portal_migrate",
+            "can_login": True,
+            "has_password": True,
+            "member_of": ["portal_owner"],
+            "purpose": "changes the portal's tables when a version is released",
+        },
+        {
+            "name": "portal_app",
+            "can_login": True,
+            "has_password": True,
+            "connection_limit": 40,
+            "settings": {"idle_in_transaction_session_timeout": "1min"},
+            "purpose": "the portal itself",
+        },
+    ],
+    "databases": [
+        {
+            "name": "portal",
+            "owner": "portal_owner",
+            "extensions": ["pgcrypto"],
+            "schemas": [{"name": "portal"}],
+            "grants": [
+                {"on": "database", "to": "portal_app", "privileges": ["CONNECT"]},
+                {"on": "database", "to": "portal_migrate", "privileges": ["CONNECT"]},
+                {
+                    "on": "schema",
+                    "schema_name": "portal",
+                    "to": "portal_app",
+                    "privileges": ["USAGE"],
+                },
+                {
+                    "on": "tables",
+                    "schema_name": "portal",
+                    "to": "portal_app",
+                    "privileges": ["SELECT", "INSERT", "UPDATE", "DELETE"],
+                    "future_of": ["portal_owner", "portal_migrate"],
+                },
+                {
+                    "on": "sequences",
+                    "schema_name": "portal",
+                    "to": "portal_app",
+                    "privileges": ["USAGE", "SELECT"],
+                    "future_of": ["portal_owner", "portal_migrate"],
+                },
+            ],
+        },
+    ],
+    "access_rules": [
+        {
+            "databases": ["portal"],
+            "roles": ["portal_app", "portal_migrate"],
+            "address": "192.168.56.1/32",
+            "method": "scram-sha-256",
+            "comment": "the portal's application server",
+        },
+    ],
+    "undeclared": "report",
+}
+
+backup_host = {
+    # `strongroom keygen` makes them; the identities stay off this host.
+    "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+    "wheels_directory": "~/strongroom/wheels",
+    "postgresql_majors": [15],
+    # The daemon's own settings file (docs/settings.md).
+    "settings": {
+        "repository": "/srv/strongroom",
+    },
+}
