@@ -29,6 +29,7 @@ from pydantic_settings import SettingsError as MalformedSource
 
 from backup.errors import SettingsError
 from backup.evidence.controls import FrameworkName
+from backup.retentionpolicy import RetentionSettings
 from backup.testpolicy import GivenExclusion, GivenQuestion, GivenWaiver, Text
 
 PREFIX = "STRONGROOM_"
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     waivers: tuple[GivenWaiver, ...] = ()
     exclusions: tuple[GivenExclusion, ...] = ()
     frameworks: tuple[FrameworkName, ...] = ()
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("checks")
     @classmethod

@@ -20,6 +20,9 @@ CHUNKS_PREFIX = "chunks/"
 BACKUPS_PREFIX = "backups/"
 LOG_ENTRIES_PREFIX = "log/entries/"
 LOG_CHECKPOINTS_PREFIX = "log/checkpoints/"
+LEASES_PREFIX = "leases/"
+PINS_PREFIX = "pins/"
+CONDEMNED_PREFIX = "condemned/"
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
@@ -47,7 +50,7 @@ class BackupId:
                 hint="ids look like 20260114T020000Z-3f9c2a; `strongroom list` shows them",
             )
         try:
-            datetime.strptime(self.text[:16], _TIME_FORMAT).replace(tzinfo=UTC)
+            _ = self.started
         except ValueError as error:
             raise SettingsError(f"{self.text!r} names no point in time") from error
 
@@ -72,7 +75,11 @@ class BackupId:
     @property
     def started(self) -> datetime:
         """The time in the id."""
-        return datetime.strptime(self.text[:16], _TIME_FORMAT).replace(tzinfo=UTC)
+        text = self.text  # by hand: a plan asks ten thousand ids, and strptime is slow
+        return datetime(
+            int(text[:4]), int(text[4:6]), int(text[6:8]),
+            int(text[9:11]), int(text[11:13]), int(text[13:15]), tzinfo=UTC,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return self.text

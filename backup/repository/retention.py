@@ -22,7 +22,7 @@ _UTC = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How many backups of each database stay. Buckets are those of local time in `zone`.
+    """How many backups of a database stay. Buckets are those of local time in `zone`.
 
     `keep_proven_monthly` keeps, of so many months, the newest backup that passed a restore test.
     The last three are brakes: the newest `minimum_count` stay, nothing younger than
@@ -61,11 +61,14 @@ class Policy:
 class Inventory:
     """The backups there are and what is known of them; the order of anything is irrelevant.
 
+    `proven` passed a restore test. `made_last` are the last of each database by the order of the
+    evidence log: an id is as wrong as the clock that it came from, the log's order is not.
     `pinned` and `in_use` say why; `doubts` are sentences about what could not be believed.
     """
 
     backups: Collection[BackupKey]
-    proven: frozenset[BackupId] = frozenset()
+    proven: frozenset[BackupKey] = frozenset()
+    made_last: frozenset[BackupKey] = frozenset()
     pinned: Mapping[BackupKey, str] | None = None
     in_use: Mapping[BackupKey, str] | None = None
     doubts: tuple[str, ...] = ()
@@ -98,24 +101,36 @@ class BlockedPlan:
 _Bucket: TypeAlias = Callable[[datetime], tuple[Hashable, str]]
 
 
-def plan_retention(inventory: Inventory, policy: Policy, *, now: datetime) -> Plan | BlockedPlan:
-    """Return what to keep and what may go at the time `now`, or why nothing may."""
+def plan_retention(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    now: datetime,
+    of_database: Mapping[str, Policy] | None = None,
+) -> Plan | BlockedPlan:
+    """Return what to keep and what may go at the time `now`, or why nothing may.
+
+    `of_database` are the policies of databases, by their exact names, that have one of their own.
+    """
+    policies = of_database or {}
     reasons: dict[BackupKey, list[str]] = {}
     by_database: dict[str, list[BackupKey]] = defaultdict(list)
     for key in sorted(set(inventory.backups), key=_by_age):
         reasons[key] = []
         by_database[key.database].append(key)
-    for keys in by_database.values():
+    for database, keys in by_database.items():
+        own = policies.get(database, policy)
         newest_first = keys[::-1]
-        for key, reason in _wanted(newest_first, policy, now):
+        for key, reason in _wanted(newest_first, own, now):
             reasons[key].append(reason)
-        for key, reason in _braked(newest_first, inventory, policy, now):
+        for key, reason in _braked(newest_first, inventory, own, now):
             reasons[key].append(reason)
     plan = Plan(
         kept=tuple(Kept(key=key, reasons=tuple(why)) for key, why in reasons.items() if why),
         expired=tuple(key for key, why in reasons.items() if not why),
     )
-    blocks = tuple(_blocks(inventory, policy, plan, now))
+    in_force = {database: policies.get(database, policy) for database in by_database}
+    blocks = tuple(_blocks(inventory, in_force, plan, now))
     return BlockedPlan(reasons=blocks, refused=plan) if blocks else plan
 
 
@@ -150,13 +165,15 @@ def _braked(
     yield newest_first[0], "newest"
     for key in newest_first[1 : policy.minimum_count]:
         yield key, f"one of the newest {policy.minimum_count}"
-    proven = [key for key in newest_first if key.id in inventory.proven]
+    proven = [key for key in newest_first if key in inventory.proven]
     if proven:
         yield proven[0], "newest that passed a restore test"
         for key, month in _newest_of_each(proven, policy.keep_proven_monthly, _month, policy.zone):
             yield key, f"passed a restore test, {month}"
     pinned, in_use = inventory.pinned or {}, inventory.in_use or {}
     for key in newest_first:
+        if key in inventory.made_last:
+            yield key, "last made, by the evidence log"
         if key.id.started > now - policy.minimum_age:
             yield key, f"younger than {policy.minimum_age}"
         if key in pinned:
@@ -201,11 +218,14 @@ def _year(local: datetime) -> tuple[Hashable, str]:
     return local.year, f"yearly {local:%Y}"
 
 
-def _blocks(inventory: Inventory, policy: Policy, plan: Plan, now: datetime) -> Iterable[str]:
+def _blocks(
+    inventory: Inventory, policies: Mapping[str, Policy], plan: Plan, now: datetime
+) -> Iterable[str]:
     """Yield why nothing at all may be deleted."""
     yield from inventory.doubts
-    if policy.is_empty:
-        yield "the policy keeps nothing: no keep_… of [retention] is set"
+    for database, policy in sorted(policies.items()):
+        if policy.is_empty:
+            yield (f"the policy keeps nothing of {database}: no keep_… of [retention] is set")
     latest = now + CLOCK_TOLERANCE
     for key in sorted(set(inventory.backups), key=_by_age):
         if key.id.started > latest:
@@ -217,8 +237,6 @@ def _blocks(inventory: Inventory, policy: Policy, plan: Plan, now: datetime) -> 
     for key in plan.expired:
         counts[key.database] += 1
     for database, count in sorted(counts.items()):
-        if count > policy.max_expire:
-            yield (
-                f"{count} backups of {database} would go at once, and max_expire is"
-                f" {policy.max_expire}"
-            )
+        most = policies[database].max_expire
+        if count > most:
+            yield f"{count} backups of {database} would go at once, and max_expire is {most}"

@@ -76,7 +76,7 @@ def test_databases_are_told_apart_by_their_whole_name() -> None:
 def test_the_newest_that_passed_a_restore_test_stays() -> None:
     """Whatever the policy says; and that of each month that is asked for."""
     keys = [backup(f"2026-0{month}-10T02:00") for month in (1, 2, 3)] + [backup("2026-03-20T02:00")]
-    inventory = Inventory(backups=keys, proven=frozenset(key.id for key in keys[:3]))
+    inventory = Inventory(backups=keys, proven=frozenset(keys[:3]))
     made = plan_retention(inventory, replace(BARE, keep_last=1), now=NOW)
     assert isinstance(made, Plan)
     assert made.expired == tuple(keys[:2])
@@ -115,7 +115,7 @@ def test_brakes_name_themselves() -> None:
 @pytest.mark.parametrize(
     ("policy", "newest", "doubts", "reason"),
     [
-        (BARE, "2026-03-31T02:00", (), "the policy keeps nothing"),
+        (BARE, "2026-03-31T02:00", (), "the policy keeps nothing of app"),
         (replace(BARE, keep_last=1), "2026-03-31T12:06", (), "lies in the future"),
         (replace(BARE, keep_last=1, max_expire=0), "2026-03-31T02:00", (), "1 backups of app"),
         (replace(BARE, keep_last=1), "2026-03-31T02:00", ("a doubt",), "a doubt"),
@@ -135,6 +135,43 @@ def test_a_doubt_blocks_the_whole_plan(
 def test_clocks_of_two_hosts_may_differ_a_little() -> None:
     """A backup of the next minute is none of the future."""
     assert plan(replace(BARE, keep_last=1), backup("2026-03-31T12:04")).expired == ()
+
+
+def test_the_proof_of_another_database_counts_nothing() -> None:
+    """Two databases may have a backup of the same id; only one of them was restored."""
+    proven, newer, newest = map(
+        backup, ("2026-01-01T02:00", "2026-01-02T02:00", "2026-03-01T02:00")
+    )
+    other = BackupKey("app-test", newer.id)
+    inventory = Inventory(backups=[proven, newer, newest, other], proven=frozenset({proven, other}))
+    made = plan_retention(inventory, replace(BARE, keep_last=1), now=NOW)
+    assert isinstance(made, Plan)
+    assert made.expired == (newer,)
+    assert reasons(made, proven) == ("newest that passed a restore test",)
+
+
+def test_a_backup_made_by_a_clock_that_ran_behind_stays() -> None:
+    """Its id says last year, the log says that it was the last to be made."""
+    behind, newest = backup("2025-03-31T11:00"), backup("2026-03-31T02:00")
+    bare = replace(BARE, keep_last=1)
+    assert plan(bare, behind, newest).expired == (behind,)
+    inventory = Inventory(backups=[behind, newest], made_last=frozenset({behind}))
+    made = plan_retention(inventory, bare, now=NOW)
+    assert isinstance(made, Plan)
+    assert reasons(made, behind) == ("last made, by the evidence log",)
+
+
+def test_a_database_may_have_a_policy_of_its_own() -> None:
+    """Told by its exact name; an empty one of its own blocks as well."""
+    keys = [backup(f"2026-01-0{day}T02:00", name) for day in (1, 2) for name in ("app", "app-test")]
+    inventory = Inventory(backups=keys)
+    one, two = replace(BARE, keep_last=1), replace(BARE, keep_last=2)
+    made = plan_retention(inventory, one, now=NOW, of_database={"app": two})
+    assert isinstance(made, Plan)
+    assert [key.database for key in made.expired] == ["app-test"]
+    blocked = plan_retention(inventory, two, now=NOW, of_database={"app": BARE})
+    assert isinstance(blocked, BlockedPlan)
+    assert blocked.reasons == ("the policy keeps nothing of app: no keep_… of [retention] is set",)
 
 
 def test_nothing_is_planned_for_no_backups() -> None:

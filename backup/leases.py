@@ -1,0 +1,215 @@
+"""Holding a lease while work goes on: a thread renews it, and it is let go of at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from backup.errors import BusyError, StoreError, StrongroomError
+from backup.repository.layout import BackupKey
+from backup.repository.lease import (
+    EXCLUSIVE,
+    THE_ONLY,
+    Lease,
+    LeaseKind,
+    name_of,
+    read_leases,
+    release,
+    renew,
+    take,
+)
+from backup.repository.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+LIFETIME = timedelta(minutes=30)
+RENEWED_EVERY = timedelta(minutes=5)
+
+Clock = Callable[[], datetime]
+
+
+class HeldLease:
+    """A lease that this process holds, and a thread that renews it."""
+
+    def __init__(self, store: Store, lease: Lease, clock: Clock, every: timedelta) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._taken_over: BusyError | None = None
+        self._began = self._written = _elapsed()
+        self._lease = take(store, lease, lease.written)
+        self._thread = threading.Thread(
+            target=self._keep_renewing, args=(every.total_seconds(),), name="lease", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def lease(self) -> Lease:
+        """As it was written last."""
+        return self._lease
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether others still see it. Told by time that also runs while a machine sleeps."""
+        left = self._lease.expires - self._lease.written
+        return self._taken_over is None and _elapsed() - self._written < left
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago it was taken, whatever the clock was set to meanwhile."""
+        return _elapsed() - self._began
+
+    def check(self) -> None:
+        """Raise if others may believe that this run is over: it must not go on."""
+        if self._taken_over is not None:
+            raise self._taken_over
+        if not self.is_alive:
+            raise StoreError(
+                f"the lease of this {self._lease.kind} could not be renewed for too long, so others"
+                f" may take it for dead: {self._store.address}",
+                hint="is the store reachable? then run it again",
+            )
+
+    def name_backups(self, keys: Iterable[BackupKey]) -> None:
+        """Have the lease name these backups; others see it on return. Raises `StoreError`."""
+        self._renew(tuple(map(name_of, keys)))
+
+    def release(self) -> None:
+        """End it. A store that fails now leaves a lease that expires by itself."""
+        self._ended.set()
+        self._thread.join()
+        if self._taken_over is not None:
+            return
+        try:
+            release(self._store, replace(self._lease, written=_now(self._clock)))
+        except StrongroomError as error:
+            _log.warning(
+                "the lease could not be let go of: %s",
+                error.message,
+                extra={"action": "lease_left"},
+            )
+
+    def _keep_renewing(self, seconds: float) -> None:
+        while not self._ended.wait(seconds):
+            try:
+                self._renew(self._lease.backups)
+            except BusyError:
+                return
+            except StrongroomError as error:  # the next time may do; `check` knows how long
+                _log.warning(
+                    "the lease could not be renewed: %s",
+                    error.message,
+                    extra={"action": "lease_not_renewed"},
+                )
+
+    def _renew(self, backups: tuple[str, ...]) -> None:
+        with self._lock:
+            elapsed, now = _elapsed(), _now(self._clock)
+            lifetime = self._lease.expires - self._lease.written
+            wanted = replace(self._lease, written=now, expires=now + lifetime, backups=backups)
+            try:
+                self._lease = renew(self._store, wanted)
+            except BusyError as error:
+                self._taken_over = error
+                raise
+            self._written = elapsed
+
+
+@contextmanager
+def held(
+    store: Store,
+    kind: LeaseKind,
+    *,
+    clock: Clock,
+    backups: Iterable[BackupKey] = (),
+    lifetime: timedelta = LIFETIME,
+    every: timedelta = RENEWED_EVERY,
+) -> Iterator[HeldLease]:
+    """Hold a lease while the block lasts. Raises `BusyError` at once if another host has it."""
+    lease = take_lease(store, kind, clock=clock, backups=backups, lifetime=lifetime, every=every)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def take_lease(
+    store: Store,
+    kind: LeaseKind,
+    *,
+    clock: Clock,
+    backups: Iterable[BackupKey] = (),
+    lifetime: timedelta = LIFETIME,
+    every: timedelta = RENEWED_EVERY,
+) -> HeldLease:
+    """Return a lease that is held until it is released."""
+    now = _now(clock)
+    wanted = Lease(
+        format=1,
+        kind=kind,
+        id=THE_ONLY if kind in EXCLUSIVE else secrets.token_hex(8),
+        number=0,
+        host=platform.node(),
+        process=os.getpid(),
+        written=now,
+        expires=now + lifetime,
+        is_released=False,
+        backups=tuple(map(name_of, backups)),
+    )
+    return HeldLease(store, wanted, clock, every)
+
+
+@contextmanager
+def reading(
+    store: Store, kind: LeaseKind, keys: Iterable[BackupKey], *, clock: Clock
+) -> Iterator[None]:
+    """Keep others from deleting these backups while the block reads them.
+
+    Raises `BusyError` if a prune is about to delete one. A store that cannot be written to must
+    not keep anybody from a restore: then there is a warning, and no lease.
+    """
+    wanted = tuple(keys)
+    try:
+        lease = take_lease(store, kind, clock=clock, backups=wanted)
+    except StrongroomError as error:
+        _log.warning(
+            "no lease keeps a prune from deleting what is read here: %s",
+            error.message,
+            extra={"action": "lease_missing"},
+        )
+        yield
+        return
+    try:
+        require_not_going(store, wanted, now=clock())
+        yield
+    finally:
+        lease.release()
+
+
+def require_not_going(store: Store, keys: Iterable[BackupKey], *, now: datetime) -> None:
+    """Raise `BusyError` if a prune at work is about to delete one of these backups."""
+    names = {name_of(key): key for key in keys}
+    for lease in read_leases(store, ["prune"]):
+        going = sorted(names.keys() & set(lease.backups))
+        if going and lease.is_alive(now):
+            raise BusyError(
+                f"backup {names[going[0]].id} is being deleted by {lease.holder}",
+                hint="choose another backup: `strongroom list` shows what is left",
+            )
+
+
+def _elapsed() -> timedelta:
+    return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def _now(clock: Clock) -> datetime:
+    return clock().astimezone(UTC)
