@@ -1,0 +1,52 @@
+"""The test hosts are what deploys are written for: Debian with systemd, SSH, sudo and a way out."""
+
+from __future__ import annotations
+
+from tests.lab.hosts import OPERATOR, Lab
+
+
+def test_hosts_boot_and_see_each_other(hosts: Lab) -> None:
+    """Two hosts come up whole, under their names, and reach each other by name."""
+    hosts.boot(["db1", "backup1"])
+    for name in ("db1", "backup1"):
+        state = hosts.run(name, "systemctl is-system-running --wait", check=False).stdout.strip()
+        failed = hosts.run(name, "systemctl --failed --plain --no-legend").stdout
+        assert (state, failed) == ("running", "")
+        assert hosts.run(name, "cat /etc/debian_version; hostname").stdout.split()[1] == name
+    other = "exec 3<>/dev/tcp/backup1/22; read -r banner <&3; echo $banner"
+    assert hosts.run("db1", f"bash -c '{other}'").stdout.startswith("SSH-2.0-")
+
+
+def test_an_operator_logs_in_and_may_become_root(hosts: Lab) -> None:
+    """The deploys work through sudo, as on machines where root has no login."""
+    hosts.boot(["db1"])
+    assert hosts.run("db1", "id -un; sudo id -un", user=OPERATOR).stdout.split() == [
+        OPERATOR,
+        "root",
+    ]
+
+
+def test_what_deploys_install_is_at_hand(hosts: Lab) -> None:
+    """PostgreSQL's packages lie in the host's cache and are not installed yet."""
+    hosts.boot(["db1"])
+    assert hosts.run("db1", "command -v psql", check=False).code != 0
+    cached = hosts.run("db1", "ls /var/cache/apt/archives").stdout
+    assert "postgresql-15_" in cached
+
+
+def test_a_disk_outlives_a_reboot_and_a_power_cut_but_not_a_wipe(hosts: Lab) -> None:
+    """Wiped, a host is a bare Debian again under the same name, with another host key."""
+    hosts.boot(["db1"])
+    boot_id = "cat /proc/sys/kernel/random/boot_id; systemctl show -P UserspaceTimestampMonotonic"
+    hosts.write("db1", "/root/kept", b"\x00kept\n", mode=0o600)
+    before = hosts.run("db1", boot_id).stdout
+    hosts.reboot("db1")
+    assert hosts.run("db1", boot_id).stdout != before
+    assert hosts.read("db1", "/root/kept") == b"\x00kept\n"
+    hosts.cut_power("db1")
+    hosts.boot(["db1"])
+    assert hosts.read("db1", "/root/kept") == b"\x00kept\n"
+    key = hosts.read("db1", "/etc/ssh/ssh_host_ed25519_key.pub")
+    hosts.wipe("db1")
+    assert hosts.run("db1", "test -e /root/kept", check=False).code != 0
+    assert hosts.read("db1", "/etc/ssh/ssh_host_ed25519_key.pub") != key
