@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CORE := backup/errors.py,backup/crypto/*,backup/evidence/*.py,backup/repository/*.py,backup/postgres/parts.py,backup/postgres/globals.py,backup/postgres/conninfo.py,backup/postgres/dsn.py,backup/postgres/commands.py
+CORE := backup/errors.py,backup/schedule.py,backup/crypto/*,backup/evidence/*.py,backup/repository/*.py,backup/postgres/parts.py,backup/postgres/globals.py,backup/postgres/conninfo.py,backup/postgres/dsn.py,backup/postgres/commands.py
 
 .PHONY: demo test check coverage unit faults lock bench clean
 

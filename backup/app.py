@@ -145,7 +145,8 @@ def backup_source(settings: Settings) -> Source:
     if settings.dsn is None:
         raise SettingsError(
             "no database is named",
-            hint="set DATABASE_URL=postgresql://user@host/database, or add --dsn",
+            hint="set DATABASE_URL=postgresql://user@host/database, or add --dsn; in the settings,"
+            " a database's dsn is in its table or in the credential `dsn-<name>`",
         )
     dsn = Dsn.parse(settings.dsn.get_secret_value(), os.environ)
     return Source(

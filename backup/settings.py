@@ -12,10 +12,9 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import quote
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -27,27 +26,36 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as MalformedSource
 
+from backup.environment import (
+    CONFIG_VARIABLE,
+    CREDENTIALS_VARIABLE,
+    DSN_CREDENTIAL,
+    config_path,
+    database_credentials,
+    default_state_directory,
+    fallback_dsn,
+)
 from backup.errors import SettingsError
 from backup.evidence.controls import FrameworkName
+from backup.repository.layout import encode_name
 from backup.retentionpolicy import RetentionSettings
-from backup.testpolicy import GivenExclusion, GivenQuestion, GivenWaiver, Text
+from backup.sections import (
+    Checks,
+    Crontab,
+    DaemonSettings,
+    DatabaseSettings,
+    Digests,
+    Duration,
+    Name,
+    SchedulesSettings,
+    ZoneName,
+)
+from backup.testpolicy import GivenExclusion, GivenWaiver, Text
 
 PREFIX = "STRONGROOM_"
-CONFIG_VARIABLE = "STRONGROOM_CONFIG"
-CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
-_FILE_NAME = "strongroom.toml"
+__all__ = ["CONFIG_VARIABLE", "CREDENTIALS_VARIABLE", "Settings", "config_path", "load"]
+
 _HINT = "docs/settings.md lists every setting"
-
-
-def _seconds(value: object) -> object:
-    """A number of seconds comes as text from the environment and the command line."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta())]
 
 
 class Settings(BaseSettings):
@@ -61,24 +69,29 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a password, and tracebacks are logged
     )
 
-    repository: Annotated[str, Field(min_length=1)] | None = None
+    repository: Name | None = None
     state_directory: Path
     dsn: Annotated[SecretStr, Field(min_length=1)] | None = None
-    name: Annotated[str, Field(min_length=1)] | None = None
+    name: Name | None = None
+    databases: dict[Name, DatabaseSettings] = {}
+    schedule: Crontab | None = None
+    zone: ZoneName = "UTC"
+    schedules: SchedulesSettings = SchedulesSettings()
+    daemon: DaemonSettings = DaemonSettings()
     allowed_signers: Path | None = None
     identity: Path | None = None
     jobs: Annotated[int, Field(ge=1, le=64)] = 2
     compression_level: Annotated[int, Field(ge=1, le=19)] = 1
     lock_timeout: Duration = timedelta(minutes=1)
     stall_timeout: Duration = timedelta(minutes=10)
-    digests: Literal["never", "weekly", "always"] = "weekly"
+    digests: Digests = "weekly"
     tool_directories: tuple[Path, ...] = ()
     credentials_directory: Path | None = None
     scratch_directory: Path | None = None
     reports_directory: Path | None = None
     rto_target: Duration | None = None
     rpo_target: Duration | None = None
-    checks: tuple[GivenQuestion, ...] = ()
+    checks: Checks = ()
     check_timeout: Duration = timedelta(minutes=5)
     smoke_command: tuple[Text, ...] = ()
     waivers: tuple[GivenWaiver, ...] = ()
@@ -86,13 +99,38 @@ class Settings(BaseSettings):
     frameworks: tuple[FrameworkName, ...] = ()
     retention: RetentionSettings = RetentionSettings()
 
-    @field_validator("checks")
-    @classmethod
-    def _require_different_ids(cls, checks: tuple[GivenQuestion, ...]) -> tuple[GivenQuestion, ...]:
-        ids = [check.id for check in checks]
-        if len(set(ids)) != len(ids):
-            raise ValueError("two checks have the same id")
-        return checks
+    def for_database(self, name: str) -> Settings:
+        """Return the settings as they are for one database of `databases`.
+
+        Raises `SettingsError` for a name that is not there.
+        """
+        if name not in self.databases:
+            raise SettingsError(
+                f"no database {name!r} is in the settings",
+                hint=f"the settings have: {', '.join(sorted(self.databases)) or 'none'}",
+            )
+        own = self.databases[name]
+        given = {key: getattr(own, key) for key in own.model_fields_set if key in _OF_A_DATABASE}
+        return self.model_copy(update={**given, "dsn": own.dsn, "name": name})
+
+    def selected(self, name: str | None) -> Settings:
+        """Return the settings for a database by name; None: for the only one there is.
+
+        Settings without `databases` have one, and are returned as they are.
+        """
+        if not self.databases:
+            return self if name is None else self.model_copy(update={"name": name})
+        if name is None and len(self.databases) > 1:
+            raise SettingsError(
+                "which database is not said",
+                hint=f"name one of the settings: {', '.join(sorted(self.databases))}",
+            )
+        return self.for_database(name or next(iter(self.databases)))
+
+
+_OF_A_DATABASE = (DatabaseSettings.model_fields.keys() & Settings.model_fields.keys()) - {
+    "retention"
+}
 
 
 def load(
@@ -118,7 +156,8 @@ def load(
     _refuse_unknown_variables(environment)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
-        return _sources(path, environment, is_root=is_root)(**given)
+        found = _sources(path, environment, is_root=is_root)(**given)
+        return _with_databases(found, environment, is_dsn_given="dsn" in given)
     except ValidationError as error:
         raise SettingsError(_describe(error, path), hint=_HINT) from error
     except MalformedSource as error:
@@ -131,39 +170,47 @@ def load(
         raise SettingsError(f"reading settings: {error}") from error
 
 
-def config_path(environment: Mapping[str, str], *, is_root: bool) -> Path:
-    """Return where the settings file is looked for."""
-    if named := environment.get(CONFIG_VARIABLE):
-        return Path(named)
-    if is_root:
-        return Path("/etc/strongroom") / _FILE_NAME
-    base = environment.get("XDG_CONFIG_HOME") or f"{_home(environment)}/.config"
-    return Path(base) / "strongroom" / _FILE_NAME
+def _with_databases(
+    found: Settings, environment: Mapping[str, str], *, is_dsn_given: bool
+) -> Settings:
+    """Return the settings with the credentials `dsn-<name>`.
 
-
-def _default_state_directory(environment: Mapping[str, str], *, is_root: bool) -> Path:
-    if given := environment.get("STATE_DIRECTORY"):  # systemd's StateDirectory=
-        return Path(given.split(":")[0])
-    if is_root:
-        return Path("/var/lib/strongroom")
-    base = environment.get("XDG_STATE_HOME") or f"{_home(environment)}/.local/state"
-    return Path(base) / "strongroom"
-
-
-def _home(environment: Mapping[str, str]) -> str:
-    return environment.get("HOME") or str(Path.home())
+    A `dsn` on the command line is for one run and leaves `databases` aside. In any other source
+    the two are a contradiction; `DATABASE_URL` may just happen to be in the environment.
+    """
+    if is_dsn_given:
+        return found.model_copy(update={"databases": {}})
+    secrets = database_credentials(environment)
+    if unknown := secrets.keys() - {encode_name(name) for name in found.databases}:
+        raise SettingsError(
+            f"credential {DSN_CREDENTIAL}{min(unknown)}: its database is not in the settings",
+            hint=f"the settings have: {', '.join(sorted(found.databases)) or 'none'}",
+        )
+    if not found.databases:
+        return found
+    if found.dsn is not None and found.dsn.get_secret_value() != fallback_dsn(environment):
+        raise SettingsError(
+            "both `dsn` and `databases` are set", hint="move `dsn` into the table of its database"
+        )
+    databases = {
+        name: one.model_copy(update={"dsn": secrets[encode_name(name)]})
+        if encode_name(name) in secrets
+        else one
+        for name, one in found.databases.items()
+    }
+    return found.model_copy(update={"dsn": None, "databases": databases})
 
 
 def _sources(path: Path, environment: Mapping[str, str], *, is_root: bool) -> type[Settings]:
     """Return a `Settings` that reads this file and environment, and nothing else."""
     credentials = environment.get(CREDENTIALS_VARIABLE)
     fallback: dict[str, Any] = {
-        "state_directory": _default_state_directory(environment, is_root=is_root),
+        "state_directory": default_state_directory(environment, is_root=is_root),
         "jobs": min(4, len(os.sched_getaffinity(0))),
     }
     if credentials:
         fallback["credentials_directory"] = credentials
-    if dsn := _fallback_dsn(environment):
+    if dsn := fallback_dsn(environment):
         fallback["dsn"] = dsn
 
     class Loaded(Settings):
@@ -202,21 +249,6 @@ class _Environment(EnvSettingsSource):
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {key.lower(): value for key, value in self._given.items()}
-
-
-def _fallback_dsn(environment: Mapping[str, str]) -> str | None:
-    """Return `DATABASE_URL`, or a DSN from the `POSTGRES_*` of the official container image."""
-    if url := environment.get("DATABASE_URL"):
-        return url
-    host, user = environment.get("POSTGRES_HOST"), environment.get("POSTGRES_USER")
-    database = environment.get("POSTGRES_DB") or user
-    if not (host and user and database):
-        return None
-    password = environment.get("POSTGRES_PASSWORD")
-    secret = f":{quote(password, safe='')}" if password else ""
-    port = environment.get("POSTGRES_PORT", "5432")
-    place = f"[{host}]" if ":" in host else quote(host, safe="")
-    return f"postgresql://{quote(user, safe='')}{secret}@{place}:{port}/{quote(database, safe='')}"
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

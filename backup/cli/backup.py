@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     metavar="URL",
     help="Database to back up. A password belongs into DATABASE_URL or a password file instead.",
 )
-@click.option("--name", help="File the backup under this name.  [default: the database's]")
+@click.option(
+    "--name",
+    help="File the backup under this name; with [databases] in the settings, which of them."
+    "  [default: the database's]",
+)
 @click.option("-j", "--jobs", type=int, help="Dumps to run at once.  [default: cores, at most 4]")
 @click.option("--compression-level", type=int, help="zstd level, 1 to 19.  [default: 1]")
 @click.option(
@@ -82,6 +86,7 @@ def command(
         digests=None if digests is None else "always" if digests else "never",
         tool_directories=tool_directories or None,
     )
+    settings = settings.selected(settings.name)
     source = app.backup_source(settings)
     if source.dsn.password is not None and dsn is not None:
         click.echo("warning: a password in --dsn can be seen by `ps`; use DATABASE_URL", err=True)

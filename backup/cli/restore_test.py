@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from backup.evidence.verdict import Verdict
     from backup.journeys.restoretest import Concluded
     from backup.repository.access import Repository
+    from backup.settings import Settings
 
 COULD_NOT_START = 3
 _INCONCLUSIVE = 2
@@ -126,7 +127,7 @@ def command(
     if dry_run:
         _print_choice(opened, choice, database, as_json=as_json)
         return 0
-    examiner = app.examiner(settings, opened)
+    examiner = app.examiner(_asked_of(settings, database), opened)
     with watch(is_quiet=as_json) as progress:
         tested = interruptible.run(
             restore_test(
@@ -144,6 +145,15 @@ def command(
     else:
         _print_result(tested)
     return _exit_code(tested)
+
+
+def _asked_of(settings: Settings, database: str | None) -> Settings:
+    """Return the settings with the questions, targets and waivers of the database's own table."""
+    if database is None and len(settings.databases) > 1:
+        raise click.UsageError("the settings have several databases: add --database NAME")
+    if database is not None and database not in settings.databases:
+        return settings  # backups of a database that is no longer backed up can be tested still
+    return settings.selected(database)
 
 
 def _choice(backup: str | None, rule: str | None, seed: str | None) -> Choice:

@@ -20,12 +20,13 @@ LAYERS = (
         "backup.unfinished",
         "backup.version",
     ),
+    ("backup.environment", "backup.sections"),
     ("backup.postgres", "backup.repository.stores.local", "backup.repository.stores.memory"),
     ("backup.evidence", "backup.repository"),
-    ("backup.crypto",),
+    ("backup.crypto", "backup.schedule"),
     ("backup.errors",),
 )
-CORE = ("backup.crypto", "backup.repository", "backup.evidence")
+CORE = ("backup.crypto", "backup.repository", "backup.evidence", "backup.schedule")
 NOT_CORE = ("backup.repository.stores",)
 FORBIDDEN_IN_CORE = {
     "asyncio", "subprocess", "socket", "time", "pathlib", "shutil", "tempfile", "logging", "sys",

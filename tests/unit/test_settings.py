@@ -328,3 +328,103 @@ def test_what_restore_tests_ask_is_set_in_the_file(home: Path, tmp_path: Path) -
     assert (waiver.code, waiver.what) == (Code.ROWCOUNT_DIFF, "table public.t")
     assert waiver.expires == datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
     assert settings.exclusions[0].exclusion.what == "public.cache"
+
+
+DATABASES = """
+zone = "Europe/London"
+schedule = "0 * * * *"
+digests = "never"
+[databases.portal]
+dsn = "postgresql://file/portal"
+rpo_target = "PT2H"
+[databases."portal/eu"]
+schedule = "30 2 * * mon-fri"
+zone = "Europe/Berlin"
+digests = "always"
+priority = 80
+[schedules]
+prune = "30 3 * * *"
+[daemon]
+concurrency = 2
+"""
+
+
+def test_a_database_has_what_its_table_says_and_else_what_the_top_says(
+    home: Path, tmp_path: Path
+) -> None:
+    """Each is a whole set of settings with its own name and dsn."""
+    settings = loaded(home, config=write(tmp_path / "s.toml", DATABASES))
+    portal, eu = settings.for_database("portal"), settings.for_database("portal/eu")
+    assert (portal.name, dsn_of(portal)) == ("portal", "postgresql://file/portal")
+    assert (portal.schedule, portal.zone, portal.digests) == ("0 * * * *", "Europe/London", "never")
+    assert portal.rpo_target == timedelta(hours=2)
+    assert (eu.name, dsn_of(eu), eu.rpo_target) == ("portal/eu", None, None)
+    assert (eu.schedule, eu.zone, eu.digests) == ("30 2 * * mon-fri", "Europe/Berlin", "always")
+    assert settings.databases["portal/eu"].priority == 80
+    assert settings.schedules.prune == "30 3 * * *"
+    assert settings.schedules.verify is None
+    assert settings.daemon.concurrency == 2
+    with pytest.raises(SettingsError, match="no database 'x'"):
+        settings.for_database("x")
+
+
+def test_which_database_is_meant_is_never_guessed(home: Path, tmp_path: Path) -> None:
+    """The only one needs no name; of several, one must be named; without any, all is as it was."""
+    several = loaded(home, config=write(tmp_path / "s.toml", DATABASES))
+    with pytest.raises(SettingsError, match="which database"):
+        several.selected(None)
+    assert several.selected("portal").name == "portal"
+    one = loaded(home, config=write(tmp_path / "o.toml", '[databases.a]\ndsn = "host=x"'))
+    assert one.selected(None).name == "a"
+    flat = loaded(home, overrides={"dsn": "host=y"})
+    assert flat.selected(None) is flat
+    assert flat.selected("b").name == "b"
+
+
+def test_a_credential_of_a_database_wins_over_the_file(home: Path, tmp_path: Path) -> None:
+    """Its name is the database's, percent-encoded; one that belongs to none is a mistake."""
+    file, credentials = write(tmp_path / "s.toml", DATABASES), tmp_path / "credentials"
+    write(credentials / "dsn-portal", DSN + "\n")
+    write(credentials / "dsn-portal%2Feu", "postgresql://credential/eu")
+    environment = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    settings = loaded(home, environment, config=file)
+    assert dsn_of(settings.for_database("portal")) == DSN
+    assert dsn_of(settings.for_database("portal/eu")) == "postgresql://credential/eu"
+    assert SECRET not in repr(settings)
+    write(credentials / "dsn-portl", "postgresql://credential/x")
+    with pytest.raises(SettingsError, match="dsn-portl: its database is not in the settings"):
+        loaded(home, environment, config=file)
+    write(credentials / "dsn-portl", "\n")
+    with pytest.raises(SettingsError, match="dsn-portl is empty"):
+        loaded(home, environment, config=file)
+
+
+def test_a_dsn_beside_databases_is_a_contradiction(home: Path, tmp_path: Path) -> None:
+    """Unless it is the command line's, for one run, or happens to be in the environment."""
+    file = write(tmp_path / "s.toml", DATABASES)
+    with pytest.raises(SettingsError, match="both `dsn` and `databases`"):
+        loaded(home, {"STRONGROOM_DSN": DSN}, config=file)
+    once = loaded(home, config=file, overrides={"dsn": DSN, "name": "other"})
+    assert (dsn_of(once.selected("other")), once.databases) == (DSN, {})
+    assert loaded(home, {"DATABASE_URL": DSN}, config=file).dsn is None
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('schedule = "61 * * * *"', "schedule: .*minute"),
+        ('zone = "Europe/Londn"', "zone: .*no time zone"),
+        ('[databases.a]\nschedule = "@reboot"', r"databases\.a\.schedule"),
+        ('[databases.a]\nshedule = "@daily"', r"databases\.a\.shedule"),
+        ('[databases.a]\nzone = "X"', r"databases\.a\.zone"),
+        ('[schedules]\nprun = "@daily"', r"schedules\.prun"),
+        ("[daemon]\nconcurrency = 0", r"daemon\.concurrency"),
+        ('[databases.""]\ndsn = "x"', "databases"),
+    ],
+)
+def test_a_mistake_in_a_table_is_refused_by_name(
+    home: Path, tmp_path: Path, text: str, named: str
+) -> None:
+    """A typo must not switch a backup off."""
+    with pytest.raises(SettingsError, match=named):
+        loaded(home, config=write(tmp_path / "s.toml", text))
