@@ -1,4 +1,4 @@
-"""The tables of the settings file: databases, schedules, the daemon; each field is documented.
+"""The tables of the settings file: databases, schedules, daemon, signals. Fields are documented.
 
 `docs/settings.md` is the operator's page. Durations are seconds, or ISO 8601 (`PT10M`).
 """
@@ -41,6 +41,12 @@ def _zone(name: str) -> str:
     return name
 
 
+def _listen(text: str) -> str:
+    if text:
+        parse_listen(text)
+    return text
+
+
 def _with_different_ids(checks: tuple[GivenQuestion, ...]) -> tuple[GivenQuestion, ...]:
     ids = [check.id for check in checks]
     if len(set(ids)) != len(ids):
@@ -54,6 +60,7 @@ ZoneName: TypeAlias = Annotated[str, AfterValidator(_zone)]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
 Checks: TypeAlias = Annotated[tuple[GivenQuestion, ...], AfterValidator(_with_different_ids)]
 Digests: TypeAlias = Literal["never", "weekly", "always"]
+LogFormat: TypeAlias = Literal["text", "json"]
 
 
 class DatabaseSettings(BaseModel):
@@ -107,3 +114,29 @@ class DaemonSettings(BaseModel):
     deadline: Duration = timedelta(hours=12)
     silence_timeout: Duration = timedelta(minutes=30)
     drain_timeout: Duration = timedelta(minutes=5)
+
+
+class NotifySettings(BaseModel):
+    """`[notify]`: how people are told. Who, is the credential `notify-urls`: it holds secrets."""
+
+    model_config = TABLE
+
+    repeat_after: Duration = timedelta(days=1)
+    timeout: Duration = timedelta(seconds=30)
+
+
+class MonitoringSettings(BaseModel):
+    """`[monitoring]`: where `/metrics`, `/healthz` and `/status` are served; empty: nowhere."""
+
+    model_config = TABLE
+
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9188"
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return the host and the port of `127.0.0.1:9188` or `[::1]:9188`. Raises `ValueError`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"{text!r} is no address and port, such as 127.0.0.1:9188")
+    return host, int(port)

@@ -46,7 +46,10 @@ from backup.sections import (
     DatabaseSettings,
     Digests,
     Duration,
+    LogFormat,
+    MonitoringSettings,
     Name,
+    NotifySettings,
     SchedulesSettings,
     ZoneName,
 )
@@ -78,6 +81,9 @@ class Settings(BaseSettings):
     zone: ZoneName = "UTC"
     schedules: SchedulesSettings = SchedulesSettings()
     daemon: DaemonSettings = DaemonSettings()
+    notify: NotifySettings = NotifySettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    log_format: LogFormat = "text"
     allowed_signers: Path | None = None
     identity: Path | None = None
     jobs: Annotated[int, Field(ge=1, le=64)] = 2
