@@ -4,20 +4,27 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORE := backup/errors.py,backup/schedule.py,backup/crypto/*,backup/evidence/*.py,backup/repository/*.py,backup/postgres/parts.py,backup/postgres/globals.py,backup/postgres/conninfo.py,backup/postgres/dsn.py,backup/postgres/commands.py
 
+# Whole files to each of as many processes as there are cores: a file's fixtures are made once.
+PARALLEL ?= --numprocesses=auto --dist=loadfile
+# Tests start our programs a thousand times: compiling them each time would take a third of all.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check coverage unit faults lock bench clean
 
 demo: $(READY)
 	$(BIN)/strongroom demo
 
 test: $(READY)
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 unit: $(READY)
-	$(BIN)/pytest tests/unit tests/property tests/contract
+	$(BIN)/pytest $(PARALLEL) tests/unit tests/property tests/contract
 
 # The pure core must be covered whole, branches too, by the tests that do no I/O.
 coverage: $(READY)
-	$(BIN)/coverage run --data-file=.coverage -m pytest -q -p no:randomly tests/unit tests/property
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -p no:randomly $(PARALLEL) tests/unit tests/property
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=100 --show-missing --skip-covered --include='$(CORE)'
 
 check: $(READY)

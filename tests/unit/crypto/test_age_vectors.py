@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import zlib
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Vector:
         return ArmorReader(io.BytesIO(self.file)) if self.is_armored else io.BytesIO(self.file)
 
 
+@functools.cache
 def read_vector(name: str) -> Vector:
     header, _, file = (TESTDATA / name).read_bytes().partition(b"\n\n")
     vector = Vector(file=file)
