@@ -86,6 +86,12 @@ def show(
 )
 @settings_options
 @signers_option
+@click.option(
+    "--authority",
+    type=any_path,
+    metavar="FILE",
+    help="Root of the time-stamp authority, PEM: every time stamp must be by it.",
+)
 @json_option
 def verify(
     *,
@@ -93,16 +99,21 @@ def verify(
     repository: str | None,
     state_directory: Path | None,
     allowed_signers: Path | None,
+    authority: Path | None,
     as_json: bool,
 ) -> None:
     """Verify every entry, every checkpoint, and that the log and the backups agree.
 
     What this host has seen of the log and what each manifest says of it must still hold, so a
-    log that was cut short or written anew is found. Exit code 3 means that something is wrong, 11
-    that nothing here says whose log it may be.
+    log that was cut short or written anew is found; every slot that a logged schedule promised
+    must be answered for. Exit code 3 means that something is wrong, 11 that nothing here says
+    whose log it may be.
     """
+    from datetime import UTC
+
     from backup import app
-    from backup.cli.output import print_json
+    from backup.cli.logtimestamp import read_authorities
+    from backup.cli.output import local, print_json
     from backup.errors import IntegrityError
     from backup.journeys.audit import audit
 
@@ -117,6 +128,8 @@ def verify(
         opened,
         app.load_allowed_signers(settings, opened),
         app.remembered_log(settings, opened),
+        authorities=None if authority is None else read_authorities(authority),
+        now=datetime.now(UTC),
     )
     if as_json:
         print_json({"is_good": found.is_good, "result": found})
@@ -132,6 +145,13 @@ def verify(
             f"Good: {found.entries} entries and {found.checkpoints} checkpoints agree with"
             f" {found.backups} backups"
         )
+        if found.stamps:
+            newest = found.stamps[-1]
+            whose = "verified" if newest.is_verified else "not verified: add --authority FILE"
+            click.echo(
+                f"An authority says that the first {newest.size} entries existed at"
+                f" {local(newest.time)} ({whose})"
+            )
 
 
 @command.command(

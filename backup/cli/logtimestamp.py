@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from backup.cli.options import any_path, json_option, load_settings, settings_options
+
+if TYPE_CHECKING:
+    from backup.crypto.timestamp import Certificate
 
 
 @click.group(
@@ -87,17 +91,28 @@ def import_reply(
     """Store REPLY beside the checkpoint that it is over, if the authority stands behind it."""
     from backup import app
     from backup.cli.output import local, print_json
-    from backup.crypto.timestamp import parse_authorities
     from backup.errors import SettingsError
     from backup.evidence.timestamp import accept
 
     settings = load_settings(config, repository=repository, state_directory=state_directory)
     try:
-        data, pem = reply.read_bytes(), certificate.read_bytes()
+        data = reply.read_bytes()
     except OSError as error:
-        raise SettingsError(f"reading {error.filename}: {error.strerror or error}") from error
-    stamped = accept(app.open_repository(settings).store, data, parse_authorities(pem))
+        raise SettingsError(f"reading {reply}: {error.strerror or error}") from error
+    authorities = read_authorities(certificate)
+    stamped = accept(app.open_repository(settings).store, data, authorities)
     if as_json:
         print_json(stamped)
         return
     click.echo(f"The first {stamped.size} entries existed at {local(stamped.time)}")
+
+
+def read_authorities(path: Path) -> tuple[Certificate, ...]:
+    """Return the roots of authorities in a file. Raises `SettingsError`."""
+    from backup.crypto.timestamp import parse_authorities
+    from backup.errors import SettingsError
+
+    try:
+        return parse_authorities(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"reading {path}: {error.strerror or error}") from error

@@ -15,10 +15,15 @@ from backup.cli.options import (
     load_settings,
     settings_options,
     signers_option,
+    slot_option,
 )
 
 if TYPE_CHECKING:
     from backup.evidence.bundlecheck import CheckedBundle
+    from backup.evidence.entry import Detail
+    from backup.evidence.log import EvidenceLog
+    from backup.evidence.period import Period
+    from backup.evidence.slot import Slot
     from backup.settings import Settings
 
 _PINS_HINT = "add --allowed-signers FILE, got from the firm by another way than the bundle"
@@ -262,6 +267,7 @@ def verify(
 )
 @click.option("-o", "--output", type=any_path, metavar="DIR", help="A new or empty directory.")
 @click.option("--dry-run", is_flag=True, help="Say what the pack would hold, and write nothing.")
+@slot_option
 @json_option
 def period(
     *,
@@ -275,12 +281,14 @@ def period(
     last: datetime,
     output: Path | None,
     dry_run: bool,
+    slot: Slot | None,
     as_json: bool,
 ) -> None:
     """Write what the evidence log tells of the days from --from to --to, both included.
 
     Every backup and restore test in the log, also those that failed or never ended; coverage,
-    exceptions, trends; the log itself; signed. Exit code 3 means that the log is not whole: the
+    exceptions, trends; what was due by the logged schedules; the log itself; signed. Exit code 3
+    means that the log is not whole or that nothing in it answers for a slot that was due: the
     pack is written and says so.
     """
     from datetime import UTC, timedelta
@@ -288,12 +296,14 @@ def period(
     from backup import app
     from backup.cli.output import print_json
     from backup.errors import IntegrityError
+    from backup.evidence.slot import answering
     from backup.journeys.period import Asked, gather, write_pack
     from backup.version import VERSION
 
     settings = _settings(config, repository, state_directory, reports_directory, allowed_signers)
     opened = app.open_repository(settings)
     allowed = app.load_allowed_signers(settings, opened)
+    now = datetime.now(UTC)
     asked = Asked(
         first=first.replace(tzinfo=UTC),
         last=last.replace(tzinfo=UTC) + timedelta(days=1),
@@ -306,19 +316,23 @@ def period(
         remembered=app.remembered_log(settings, opened),
         directory=_directory(settings),
         version=VERSION,
+        now=now,
     )
     target = output or Path(f"period-{first:%Y-%m-%d}-{last:%Y-%m-%d}")
     if not dry_run:
         keys = app.load_writing_keys(settings, opened)
-        now = datetime.now(UTC)
-        write_pack(found, log, keys=keys, allowed=allowed, directory=target, now=now)
+        details = write_pack(found, log, keys=keys, allowed=allowed, directory=target, now=now)
+        _log_pack(app.open_log(settings, opened), found, {**details, **answering(slot)}, now)
     if as_json:
         print_json({"directory": None if dry_run else str(target), "period": found})
     else:
         tests = sum(one.kind == "restore test" for one in found.happenings)
+        backups = sum(one.kind == "backup" for one in found.happenings)
         click.echo(
-            f"{len(found.happenings) - tests} backups, {tests} restore tests,"
-            f" {len(found.exceptions)} exceptions of {len(found.databases)} databases"
+            f"{backups} backups, {tests} restore tests,"
+            f" {len(found.exceptions)} exceptions of {len(found.databases)} databases;"
+            f" {sum(one.due for one in found.schedules)} slots due,"
+            f" {found.unaccounted} unaccounted for"
         )
         for limit in found.limits:
             click.echo(limit)
@@ -328,6 +342,11 @@ def period(
         raise IntegrityError(
             f"the evidence log is not whole: {found.log_problems[0]}",
             hint="`strongroom log verify` names everything that is wrong",
+        )
+    if found.unaccounted:
+        raise IntegrityError(
+            f"SLOT_UNACCOUNTED: {found.unaccounted} slots were due, and no entry answers for them",
+            hint="`strongroom log verify` names them; is the daemon running?",
         )
 
 
@@ -340,6 +359,16 @@ def schema() -> None:
     from backup.evidence.schema import report_schema
 
     click.echo(report_schema(), nl=False)
+
+
+def _log_pack(
+    log: EvidenceLog | None, period: Period, details: dict[str, Detail], now: datetime
+) -> None:
+    """Tell a log that is whole of the pack; one that is not is told nothing."""
+    from backup.evidence.entry import EntryType
+
+    if log is not None and not period.log_problems:
+        log.append(EntryType.PERIOD_PUBLISHED, details, now=now)
 
 
 def _settings(

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
@@ -24,6 +25,8 @@ from rfc3161_client import (
 )
 
 from backup.errors import IntegrityError, SettingsError
+
+Certificate: TypeAlias = x509.Certificate
 
 _SHA256 = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")
 _CERTIFICATES = 0xA0
@@ -59,6 +62,11 @@ def parse_reply(data: bytes) -> TimestampReply:
     return TimestampReply(imprint=imprint.message, response=response)
 
 
+def time_of(reply: TimestampReply) -> datetime:
+    """Return the time that a reply tells, whoever made it."""
+    return reply.response.tst_info.gen_time.astimezone(UTC)
+
+
 def verify_reply(
     reply: TimestampReply, data: bytes, authorities: Sequence[x509.Certificate]
 ) -> datetime:
@@ -82,7 +90,7 @@ def verify_reply(
             f"the timestamp does not hold: {error}",
             hint="is --certificate that of the authority's root?",
         ) from error
-    return reply.response.tst_info.gen_time.astimezone(UTC)
+    return time_of(reply)
 
 
 def parse_authorities(pem: bytes) -> tuple[x509.Certificate, ...]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from backup.crypto.timestamp import parse_reply, timestamp_query, verify_reply
+from backup.crypto.timestamp import parse_reply, time_of, timestamp_query, verify_reply
 from backup.errors import IntegrityError, NotFoundError
 from backup.repository.layout import (
     LOG_CHECKPOINTS_PREFIX,
@@ -30,10 +30,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamped:
-    """The first `size` entries of the log were there at `time`, as the authority says."""
+    """The first `size` entries of the log were there at `time`, as the authority says.
+
+    `is_verified`: one of the authorities that the reader knows stands behind it.
+    """
 
     size: int
     time: datetime
+    is_verified: bool
 
 
 def ask(store: Store) -> Query:
@@ -57,11 +61,40 @@ def accept(store: Store, reply: bytes, authorities: Sequence[x509.Certificate]) 
         if hashlib.sha256(note).digest() == parsed.imprint:
             time = verify_reply(parsed, note, authorities)
             store.put(log_timestamp_key(size), reply)
-            return Stamped(size=size, time=time)
+            return Stamped(size=size, time=time, is_verified=True)
     raise IntegrityError(
         "the reply is over no checkpoint of this evidence log",
         hint="`strongroom log timestamp request -o query.tsq` makes the query that it must answer",
     )
+
+
+def check_timestamps(
+    store: Store, authorities: Sequence[x509.Certificate] | None
+) -> tuple[tuple[Stamped, ...], tuple[str, ...]]:
+    """Return what the time stamps in a log say, and what is wrong with them, a sentence each.
+
+    Each must be over the checkpoint beside it and, with `authorities`, by one of them.
+    """
+    stamps, wrong = [], []
+    for size in _sizes(store):
+        try:
+            reply = parse_reply(store.get(log_timestamp_key(size)))
+        except NotFoundError:
+            continue
+        except IntegrityError as error:
+            wrong.append(f"time stamp {size}: {error.message}")
+            continue
+        note = store.get(log_checkpoint_key(size))
+        if hashlib.sha256(note).digest() != reply.imprint:
+            wrong.append(f"time stamp {size} is over another checkpoint than the one beside it")
+            continue
+        try:
+            time = time_of(reply) if authorities is None else verify_reply(reply, note, authorities)
+        except IntegrityError as error:
+            wrong.append(f"time stamp {size}: {error.message}")
+            continue
+        stamps.append(Stamped(size=size, time=time, is_verified=authorities is not None))
+    return tuple(stamps), tuple(wrong)
 
 
 def _sizes(store: Store) -> list[int]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
+from backup.crypto.timestamp import Certificate
 from backup.errors import StrongroomError, UnpinnedError
+from backup.evidence.accounting import wrong_slots
 from backup.evidence.log import Claim, check_log, read_log
+from backup.evidence.timestamp import Stamped, check_timestamps
 from backup.repository.access import Repository
 
 
@@ -18,6 +22,7 @@ class Audited:
     entries: int
     checkpoints: int
     backups: int
+    stamps: tuple[Stamped, ...]
     wrong: tuple[str, ...]
 
     @property
@@ -27,9 +32,18 @@ class Audited:
 
 
 def audit(
-    repository: Repository, allowed: AllowedSigners | None, remembered: Sequence[Claim]
+    repository: Repository,
+    allowed: AllowedSigners | None,
+    remembered: Sequence[Claim],
+    *,
+    authorities: Sequence[Certificate] | None = None,
+    now: datetime,
 ) -> Audited:
-    """Read the whole log and every manifest. Raises `UnpinnedError` without pinned signers."""
+    """Read the whole log and every manifest; judge slots as of `now`.
+
+    With `authorities` each time stamp must be by one of them; without, it must be over its
+    checkpoint. Raises `UnpinnedError` without pinned signers.
+    """
     if allowed is None:
         raise UnpinnedError(
             f"UNPINNED: nothing here says whose evidence log {repository.store.address} may hold",
@@ -55,9 +69,14 @@ def audit(
         claims=claims,
         manifests=manifests,
     )
+    if not wrong:
+        wrong += wrong_slots(tuple(log.entries()), now=now)
+    stamps, doubtful = check_timestamps(repository.store, authorities)
+    wrong += doubtful
     return Audited(
         entries=len(log.lines),
         checkpoints=len(log.notes),
         backups=len(manifests),
+        stamps=stamps,
         wrong=tuple(wrong),
     )

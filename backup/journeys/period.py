@@ -11,12 +11,14 @@ from pathlib import Path
 from backup.crypto import merkle
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import IntegrityError, SettingsError, UnpinnedError
-from backup.evidence.bundle import REPORT, decode_zip
-from backup.evidence.entry import Entry
+from backup.evidence.bundle import REPORT, SUMS, decode_zip
+from backup.evidence.entry import Detail, Entry
 from backup.evidence.log import Claim, StoredLog, check_log, read_log
 from backup.evidence.period import Period, collect
 from backup.evidence.periodpack import encode_pack
+from backup.evidence.render.period import PERIOD
 from backup.evidence.report import Report
+from backup.evidence.slot import slot_text
 from backup.journeys.reports import evidence_seal, stored_reports, write_new
 from backup.repository.access import Repository
 from backup.repository.manifest import LogHead, sha256_hex
@@ -40,6 +42,7 @@ def gather(
     remembered: Sequence[Claim],
     directory: Path,
     version: str,
+    now: datetime,
 ) -> tuple[Period, StoredLog]:
     """Return the period, and the log that it is made from, which was verified on the way.
 
@@ -71,6 +74,7 @@ def gather(
         database=asked.database,
         log=LogHead(size=size, root=merkle.root(log.leaves[:size]).hex()),
         log_problems=problems,
+        now=now,
     )
     return period, log
 
@@ -83,15 +87,23 @@ def write_pack(
     allowed: AllowedSigners | None,
     directory: Path,
     now: datetime,
-) -> tuple[Path, ...]:
-    """Write the signed files into a directory that is empty or not there; return their paths."""
+) -> dict[str, Detail]:
+    """Write the signed files into a directory that is empty or not there.
+
+    Returns the details of the `period.published` that tells of them.
+    """
     if directory.exists() and any(directory.iterdir()):
         raise SettingsError(f"{directory} is not empty", hint="name a new directory with -o")
-    paths = []
-    for name, data in encode_pack(period, log, evidence_seal(keys, allowed, now)).items():
+    pack = encode_pack(period, log, evidence_seal(keys, allowed, now))
+    for name, data in pack.items():
         write_new(directory / name, data)
-        paths.append(directory / name)
-    return tuple(paths)
+    return {
+        "first": slot_text(period.first),
+        "last": slot_text(period.last),
+        "database": period.database,
+        "period_sha256": sha256_hex(pack[PERIOD]),
+        "sums_sha256": sha256_hex(pack[SUMS]),
+    }
 
 
 def _readable(log: StoredLog) -> list[Entry]:

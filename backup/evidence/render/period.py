@@ -17,7 +17,7 @@ from backup.evidence.verdict import Word
 from backup.repository.canonical import decode
 
 PERIOD = "period.json"
-_BAD = frozenset({"failed", "missed"})
+_BAD = frozenset({"failed", "missed", "unaccounted"})
 # The worst first: what a day or a month shows.
 _WORST = (Word.FAIL, Word.INCONCLUSIVE, Word.PASS)
 

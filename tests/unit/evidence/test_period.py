@@ -21,6 +21,7 @@ from backup.evidence.render.period import (
     render_population,
 )
 from backup.evidence.report import Report
+from backup.evidence.slot import Policy, Slot, missed_details
 from backup.repository.canonical import encode
 from backup.repository.manifest import LogHead
 from tests import samples_report
@@ -28,6 +29,14 @@ from tests.samples import REPOSITORY_ID
 from tests.samples_bundle import World, at, seal
 from tests.unit.evidence.test_rendering import Page
 
+POLICY = Policy(
+    job="backup",
+    database="portal",
+    schedule="0 2 * * *",
+    zone="UTC",
+    grace=timedelta(hours=1),
+    policy_sha256="5" * 64,
+)
 FIRST, LAST = at("2026-01-01"), at("2026-03-01")
 
 
@@ -74,6 +83,7 @@ def period(
     last: datetime = LAST,
     database: str | None = None,
     problems: tuple[str, ...] = (),
+    now: datetime | None = None,
 ) -> Period:
     """What the world's log tells."""
     size, _ = world.stored.notes[-1]
@@ -87,6 +97,7 @@ def period(
         database=database,
         log=LogHead(size=size, root="7" * 64),
         log_problems=problems,
+        now=now or world.now,
     )
 
 
@@ -112,8 +123,8 @@ def busy() -> World:
     backup(world, name="<other>")
     begun = world.append(EntryType.RESTORE_TEST_STARTED, {"database": "portal"})
     world.append(EntryType.RESTORE_TEST_ABORTED, {"database": "portal", "started": begun.entry.seq})
-    world.append(EntryType.SLOT_MISSED, {"database": "portal", "due": "2026-02-01T00:00:00Z"})
-    world.append(EntryType.SLOT_MISSED, {"database": "portal", "kind": "restore test"})
+    world.append(EntryType.SLOT_MISSED, {"database": "portal", "slot": "2026-02-01T00:00:00Z"})
+    world.append(EntryType.SLOT_MISSED, {"database": "portal", "job": "restore-test-latest"})
     world.append(EntryType.HEARTBEAT, {})
     return world
 
@@ -168,8 +179,76 @@ def test_a_log_without_a_schedule_says_what_it_cannot_know() -> None:
     """What was due and never began is unknown until the daemon logs its policy."""
     world = busy()
     assert period(world).limits == (NO_SCHEDULE,)
-    world.append(EntryType.POLICY_SET, {})
-    assert period(world).limits == ()
+    world.append(EntryType.POLICY_SET, POLICY.details)
+    (limit,) = period(world).limits
+    assert "holds a schedule since 2026-02-02" in limit
+    assert period(world, first=world.now).limits == ()
+
+
+def test_every_slot_that_was_due_is_accounted_for() -> None:
+    """Answered by a run, missed, unaccounted for, or still open; the policies say so in sum."""
+    world = World()
+    world.append(EntryType.POLICY_SET, POLICY.details)
+    verify = replace(POLICY, job="verify", database=None, schedule="0 4 * * *")
+    world.append(EntryType.POLICY_SET, verify.details)
+    world.append(EntryType.POLICY_SET, replace(POLICY, database="other", schedule=None).details)
+    for number, type_ in ((15, EntryType.BACKUP_FINISHED), (16, EntryType.BACKUP_FAILED)):
+        world.now = at(f"2026-01-{number}T02:00:00")
+        world.append(type_, {"database": "portal", **Slot(job="backup", due=world.now).details})
+    for damages in (0, 1):
+        world.now = at(f"2026-01-{15 + damages}T04:00:00")
+        answers = Slot(job="verify", due=world.now).details
+        world.append(EntryType.VERIFY_FINISHED, {"damages": damages, **answers})
+    world.now = at("2026-01-18T02:00:00")
+    missed = missed_details(
+        "backup", "portal", first=at("2026-01-17T02:00:00"), last=world.now, slots=2, reason="down"
+    )
+    world.append(EntryType.SLOT_MISSED, missed)
+    found = period(world, now=at("2026-01-20T02:30:00"))
+    told = [(row["kind"], row["due"][8:10], row["outcome"]) for row in rows(render_population(found))]
+    assert sorted(told) == [
+        ("backup", "15", "finished"),
+        ("backup", "16", "failed"),
+        ("backup", "17", "missed"),
+        ("backup", "18", "missed"),
+        ("backup", "19", "unaccounted"),
+        ("verify", "15", "finished"),
+        ("verify", "16", "failed"),
+        ("verify", "17", "unaccounted"),
+        ("verify", "18", "unaccounted"),
+        ("verify", "19", "unaccounted"),
+    ]
+    sums = [
+        (one.job, one.due, one.answered, one.missed, one.unaccounted, one.open)
+        for one in found.schedules
+    ]
+    assert sums == [("backup", 6, 2, 2, 1, 1), ("verify", 5, 2, 0, 3, 0)]
+    assert (found.unaccounted, found.databases) == (4, ("portal",))
+    assert [one.job for one in period(world, database="portal").schedules] == ["backup"]
+
+
+def test_a_policy_that_cannot_be_read_is_a_problem_of_the_log() -> None:
+    """Nobody knows what it promised."""
+    world = World()
+    seq = world.append(EntryType.POLICY_SET, {}).entry.seq
+    assert f"entry {seq} sets a policy" in period(world).log_problems[0]
+
+
+def test_an_empty_log_promises_nothing() -> None:
+    """And says that it holds no schedule."""
+    found = collect(
+        [],
+        {},
+        repository_id=REPOSITORY_ID,
+        generated_by="strongroom test",
+        first=FIRST,
+        last=LAST,
+        database=None,
+        log=LogHead(size=0, root="7" * 64),
+        log_problems=(),
+        now=LAST,
+    )
+    assert (found.happenings, found.schedules, found.limits) == ((), (), (NO_SCHEDULE,))
 
 
 def excepted(world: World, report: Report | None = None) -> Period:
