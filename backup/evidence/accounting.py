@@ -27,14 +27,11 @@ class Promise:
     since: datetime
     until: datetime | None
 
-    def slots(self, after: datetime, until: datetime) -> Iterator[datetime]:
-        """Yield what it promises later than `after` and not later than `until`."""
-        if self.schedule is None:
-            return
-        after = max(after, self.since)
-        until = until if self.until is None else min(until, self.until)
-        if after < until:
-            yield from self.schedule.slots(after, until)
+    def slots(self, now: datetime) -> Iterator[datetime]:
+        """Yield what it promises up to `now`."""
+        until = now if self.until is None else min(now, self.until)
+        if self.schedule is not None and self.since < until:
+            yield from self.schedule.slots(self.since, until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +83,12 @@ def promises(entries: Iterable[Entry]) -> tuple[list[Promise], list[int]]:
     return found, unreadable
 
 
-def due_slots(
-    entries: Sequence[Entry], *, after: datetime, until: datetime, now: datetime
-) -> Iterator[DueSlot]:
-    """Yield each slot later than `after` and not later than `until` or `now`, policy by policy."""
+def due_slots(entries: Sequence[Entry], *, now: datetime) -> Iterator[DueSlot]:
+    """Yield each slot of the whole log that was due by `now`, policy by policy."""
     answers = _Answers(entries)
     for promise in promises(entries)[0]:
         policy = promise.policy
-        for due in promise.slots(after, min(until, now)):
+        for due in promise.slots(now):
             yield DueSlot(
                 job=policy.job,
                 database=policy.database,
@@ -110,12 +105,7 @@ def unaccounted(entries: Sequence[Entry], *, now: datetime) -> list[DueSlot]:
 
     The daemon writes a `slot.missed` for them when it starts, before it sets another policy.
     """
-    if not entries:
-        return []
-    first = entries[0].ts
-    return [
-        slot for slot in due_slots(entries, after=first, until=now, now=now) if slot.is_unaccounted
-    ]
+    return [slot for slot in due_slots(entries, now=now) if slot.is_unaccounted]
 
 
 def wrong_slots(entries: Sequence[Entry], *, now: datetime) -> Iterator[str]:

@@ -176,7 +176,7 @@ def collect(
     The whole log is read, so that what began in the period and ended after it has its end. Slots
     are judged as of `now`.
     """
-    slots = _slots(entries, now)
+    slots = list(due_slots(entries, now=now))
     found = [*_happenings(entries, reports.keys(), slots), *_of_slots(slots)]
     happened = [
         one
@@ -224,13 +224,6 @@ def _limits(promised: Sequence[Promise], first: datetime) -> Iterator[str]:
             f"The evidence log holds a schedule since {since:%Y-%m-%d %H:%M} UTC; what was due"
             " earlier in this period and never began is not known to it."
         )
-
-
-def _slots(entries: Sequence[Entry], now: datetime) -> list[DueSlot]:
-    """Return every slot that the log promises up to now."""
-    if not entries:
-        return []
-    return list(due_slots(entries, after=entries[0].ts, until=now, now=now))
 
 
 def _scheduled(

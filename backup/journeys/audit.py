@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.timestamp import Certificate
-from backup.errors import StrongroomError, UnpinnedError
+from backup.errors import IntegrityError, StrongroomError, UnpinnedError
 from backup.evidence.accounting import wrong_slots
 from backup.evidence.log import Claim, check_log, read_log
 from backup.evidence.timestamp import Stamped, check_timestamps
@@ -69,7 +70,7 @@ def audit(
         claims=claims,
         manifests=manifests,
     )
-    if not wrong:
+    with suppress(IntegrityError):  # of an entry that can't be read `check_log` has told
         wrong += wrong_slots(tuple(log.entries()), now=now)
     stamps, doubtful = check_timestamps(repository.store, authorities)
     wrong += doubtful

@@ -113,7 +113,34 @@ def test_a_timestamp_is_carried_by_hand(
     stored = repository.directory / log_timestamp_key(1)
     assert stored.read_bytes() == reply.read_bytes()
     authority.openssl("ts", "-verify", "-data", note, "-in", stored, "-CAfile", authority.root)
-    assert host.strongroom("log", "verify").code == 0
+    said = host.strongroom("log", "verify").stdout
+    assert "the first 1 entries existed at" in said
+    assert "not verified: add --authority FILE" in said
+    verify = ("log", "verify", "--authority")
+    assert "(verified)" in host.strongroom(*verify, authority.root).stdout
+    other = Authority(tmp_path / "other")
+    done = host.strongroom(*verify, other.root)
+    assert (done.code, "WRONG  time stamp 1: the timestamp does not hold" in done.stdout) == (
+        3,
+        True,
+    )
+
+
+def test_a_stored_timestamp_that_is_not_over_its_checkpoint_is_found(
+    repository: LabRepository, host: Host, tmp_path: Path
+) -> None:
+    """One that was moved there from another log, and bytes that are no reply."""
+    authority = Authority(tmp_path / "authority")
+    (tmp_path / "data").write_bytes(b"another log")
+    query = tmp_path / "foreign.tsq"
+    authority.openssl("ts", "-query", "-data", tmp_path / "data", "-sha256", "-out", query)
+    stored = repository.directory / log_timestamp_key(1)
+    shutil.copy(authority.reply(query), stored)
+    done = host.strongroom("log", "verify")
+    assert (done.code, "time stamp 1 is over another checkpoint" in done.stdout) == (3, True)
+    stored.write_bytes(b"no reply")
+    done = host.strongroom("log", "verify")
+    assert (done.code, "time stamp 1: this is no reply" in done.stdout) == (3, True)
 
 
 def test_a_wrong_reply_is_refused(repository: LabRepository, host: Host, tmp_path: Path) -> None:

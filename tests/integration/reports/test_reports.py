@@ -8,7 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,13 @@ from backup.evidence.bundle import PAGE, READ_ME, TABLES, decode_zip
 from backup.evidence.bundlecheck import check_bundle
 from backup.evidence.entry import EntryType
 from backup.evidence.log import read_log
+from backup.evidence.slot import Policy, Slot, missed_details, slot_text
 from backup.evidence.verdict import Word
 from backup.repository.layout import log_entry_key
+from backup.schedule import Schedule
 from tests import samples_report
 from tests.lab.reports import LabReports, lab_reports
-from tests.lab.repositories import ended
+from tests.lab.repositories import Ended, ended
 from tests.samples import KEY
 from tests.samples_bundle import changed, resealed
 
@@ -215,6 +217,63 @@ def test_a_period_pack_verifies_with_the_commands_in_it(
     (pack / "log.jsonl").write_bytes(b"".join(log[:-1]))
     missing = ended(("/usr/bin/env", "python3", str(pack / "verify-log.py")), {"PATH": "/usr/bin"})
     assert (missing.code, missing.stdout[:5]) == (3, "WRONG")
+
+
+def stock(pack: Path) -> Ended:
+    """What the verifier in a pack says, with what every auditor has."""
+    return ended(("/usr/bin/env", "python3", str(pack / "verify-log.py")), {"PATH": "/usr/bin"})
+
+
+def test_a_slot_that_was_due_and_has_no_entry_is_rejected(
+    reports: LabReports, tmp_path: Path
+) -> None:
+    """By `log verify`, by `report period`, and by the verifier in the pack, until it is told of."""
+    now = datetime.now(UTC)
+    policy = Policy(
+        job="backup",
+        database="portal",
+        schedule="0 2 * * *",
+        zone="Europe/London",
+        grace=timedelta(hours=1),
+    )
+    reports.log.append(EntryType.POLICY_SET, policy.details, now=now - timedelta(days=4))
+    due = Schedule.parse("0 2 * * *", "Europe/London")
+    slots = list(due.slots(now - timedelta(days=4), now - timedelta(hours=2)))
+    for slot in slots[:-2]:
+        answers = {"database": "portal", "backup": "it", **Slot(job="backup", due=slot).details}
+        reports.log.append(EntryType.BACKUP_FAILED, answers, now=slot + timedelta(minutes=5))
+    first, last = now - timedelta(days=5), now
+    asked = ("report", "period", "--from", f"{first:%Y-%m-%d}", "--to", f"{last:%Y-%m-%d}")
+
+    (sentence,) = [
+        line
+        for line in reports.host.strongroom("log", "verify").stdout.splitlines()
+        if "UNACCOUNTED" in line
+    ]
+    assert "SLOT_UNACCOUNTED: backup of portal was due 2 times from" in sentence
+    done = reports.host.strongroom(*asked, "-o", tmp_path / "pack")
+    assert (done.code, "SLOT_UNACCOUNTED: 2 slots were due" in done.stderr) == (3, True)
+    said = stock(tmp_path / "pack")
+    text = slot_text(slots[-2])
+    assert said.code == 3
+    assert f"SLOT_UNACCOUNTED: backup of portal was due {text} by entry 1" in said.stdout
+
+    missed = missed_details(
+        "backup", "portal", first=slots[-2], last=slots[-1], slots=2, reason="down"
+    )
+    reports.log.append(EntryType.SLOT_MISSED, missed, now=now)
+    verified = reports.host.strongroom("log", "verify").stdout
+    assert "UNACCOUNTED" not in verified
+    assert reports.host.strongroom(*asked, "-o", tmp_path / "told").code == 0
+    assert stock(tmp_path / "told").stdout == "GOOD\n"
+    table = tmp_path / "told" / "population.csv"
+    lines = table.read_bytes().splitlines(keepends=True)
+    (gone,) = [number for number, line in enumerate(lines) if text.encode() in line]
+    table.write_bytes(b"".join(lines[:gone] + lines[gone + 1 :]))
+    assert (
+        f"the slot of {text} that was missed is not in population.csv"
+        in stock(tmp_path / "told").stdout
+    )
 
 
 def test_a_period_of_a_log_that_is_not_whole_says_so(reports: LabReports, tmp_path: Path) -> None:

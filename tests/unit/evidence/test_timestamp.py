@@ -9,7 +9,7 @@ import pytest
 
 from backup.crypto.timestamp import parse_authorities, parse_reply, timestamp_query
 from backup.errors import IntegrityError, NotFoundError, ObjectExistsError, SettingsError
-from backup.evidence.timestamp import accept, ask
+from backup.evidence.timestamp import accept, ask, check_timestamps
 from backup.repository.layout import log_checkpoint_key, log_timestamp_key
 from backup.repository.stores.memory import MemoryStore
 
@@ -101,6 +101,34 @@ def test_a_changed_reply_is_not_stored() -> None:
         with pytest.raises(IntegrityError):
             accept(store, bytes(spoilt), AUTHORITIES)
     assert list(store.list("log/")) == [log_checkpoint_key(3)]
+
+
+def test_stored_stamps_are_held_against_their_checkpoints() -> None:
+    """What each says; verified only if the reader knows whose word counts."""
+    store = store_with(n2=b"older", n3=NOTE)
+    store.put(log_timestamp_key(3), REPLY)
+    ((said,), wrong) = check_timestamps(store, None)
+    assert (said.size, said.time, said.is_verified, wrong) == (3, GIVEN, False, ())
+    ((said,), wrong) = check_timestamps(store, AUTHORITIES)
+    assert (said.is_verified, wrong) == (True, ())
+
+
+def test_stored_stamps_that_do_not_hold_are_named() -> None:
+    """Over another checkpoint, with a signature that does not hold, no reply at all."""
+    store = store_with(n2=NOTE + b" ", n3=NOTE, n4=b"newer")
+    store.put(log_timestamp_key(2), REPLY)
+    spoilt = bytearray(REPLY)
+    spoilt[-5] ^= 1
+    store.put(log_timestamp_key(3), bytes(spoilt))
+    store.put(log_timestamp_key(4), b"no reply")
+    stamps, wrong = check_timestamps(store, AUTHORITIES)
+    assert stamps == ()
+    assert [sentence.partition(":")[0] for sentence in wrong] == [
+        "time stamp 2 is over another checkpoint than the one beside it",
+        "time stamp 3",
+        "time stamp 4",
+    ]
+    assert "does not hold" in wrong[1]
 
 
 def test_a_file_without_a_certificate_is_no_authority() -> None:
