@@ -19,6 +19,6 @@ database_servers = [
 backup_hosts = [
     (
         "backup1",
-        {"ssh_hostname": f"{_NET}.12", "hostname": "backup1", "address": f"{_NET}.12", **_SSH},
+        {"ssh_hostname": f"{_NET}.21", "hostname": "backup1", "address": f"{_NET}.21", **_SSH},
     ),
 ]

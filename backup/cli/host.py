@@ -9,7 +9,7 @@ import importlib
 
 import click
 
-_VERBS: tuple[str, ...] = ()
+_VERBS: tuple[str, ...] = ("pki",)
 
 
 class _HostVerbs(click.Group):

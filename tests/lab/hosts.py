@@ -28,8 +28,8 @@ from backup.postgres.process import Command, Server, serving
 from tests.lab.repositories import Ended
 from tests.lab.rootfs import ANY_SUITE, root_filesystem
 
-# The names of the Vagrantfile, and the last number of each address there.
-PLACES = {"db1": 11, "db2": 12, "backup1": 21}
+# The names of the Vagrantfile and the last number of each address there, and somebody else.
+PLACES = {"db1": 11, "db2": 12, "app1": 13, "backup1": 21}
 # Who logs in as an operator does: not root, with sudo.
 OPERATOR = "admin"
 
