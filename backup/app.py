@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from backup import keyring, logmemory
+from backup import keyring, logmemory, storeaccess
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
@@ -24,7 +24,6 @@ from backup.journeys.stored import Trust
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.stores.base import Store
-from backup.repository.stores.local import LocalStore
 from backup.repository.writing import WritingKeys
 from backup.settings import Settings, config_path
 from backup.testpolicy import Question, RestoreTestPolicy
@@ -39,12 +38,7 @@ def open_store(settings: Settings) -> Store:
             "no repository is named",
             hint="add --repository DIRECTORY, or set `repository` in the settings file",
         )
-    if "://" in address:
-        raise SettingsError(
-            f"{address}: this version keeps repositories in directories only",
-            hint="name a directory; copy it off site with rclone or restic until S3 is supported",
-        )
-    return LocalStore(Path(address).expanduser().absolute())
+    return storeaccess.open_store(address, settings.s3, settings.credentials_directory)
 
 
 def open_repository(settings: Settings) -> Repository:
