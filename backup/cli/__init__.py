@@ -27,6 +27,7 @@ _VERBS = (
     "report",
     "log",
     "inspect",
+    "status",
     "doctor",
     "host",
     "demo",
