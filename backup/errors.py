@@ -102,6 +102,12 @@ class UnpinnedError(StrongroomError):
     exit_code = 11
 
 
+class BlockedError(StrongroomError):
+    """Retention is blocked: something is in doubt, so nothing may be deleted."""
+
+    exit_code = 12
+
+
 class ObjectExistsError(StoreError):
     """An object with this key was written before; it was left as it is."""
 
