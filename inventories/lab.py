@@ -1,15 +1,19 @@
 """The hosts that the tests boot (tests/lab/hosts.py), on a bridge of their own.
 
-`STRONGROOM_LAB` is the first three numbers of its addresses, `STRONGROOM_LAB_KEY` the SSH key.
+`STRONGROOM_LAB` is the first three numbers of its addresses; the SSH key and the known hosts lie in
+`STRONGROOM_LAB_DIRECTORY`.
 """
 
 import os
 
 _NET = os.environ.get("STRONGROOM_LAB", "10.77.20")
+_DIRECTORY = os.environ.get("STRONGROOM_LAB_DIRECTORY", ".")
 _SSH = {
-    "ssh_user": "root",
-    "ssh_key": os.environ.get("STRONGROOM_LAB_KEY", ""),
-    "ssh_known_hosts_file": os.environ.get("STRONGROOM_LAB_KNOWN_HOSTS", "/dev/null"),
+    "ssh_user": "admin",
+    "ssh_key": f"{_DIRECTORY}/id_ed25519",
+    "ssh_known_hosts_file": f"{_DIRECTORY}/known_hosts",
+    "ssh_strict_host_key_checking": "yes",
+    "_sudo": True,
 }
 
 database_servers = [

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from scheduler.status import DaemonState, Due, Expiry, NotifierStatus, Running, VerifyStatus
-
-JobKind: TypeAlias = Literal["backup", "restore test", "verify", "prune", "report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +83,7 @@ class DatabaseRecord:
 class Failure:
     """A job whose last run failed. `retry_at`: when it is tried again; None: it is not."""
 
-    job: JobKind
+    job: Literal["backup", "restore test", "verify", "prune", "report"]
     database: str | None
     at: datetime
     error: str
@@ -95,9 +93,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blindness:
-    """Something that could not be looked at (`code`: repository, journal, certificate), and why."""
+    """Something that could not be looked at, and why."""
 
-    code: str
     what: str
     hint: str
 
@@ -123,10 +120,12 @@ class Facts:
     verify_within: timedelta | None = None
     prune_blocked: datetime | None = None
     notifier: NotifierStatus = field(
-        default_factory=lambda: NotifierStatus(configured=0, failing_since=None, error=None)
+        default_factory=lambda: NotifierStatus(
+            configured=0, failing_since=None, error=None, waiting=0
+        )
     )
     log_problems: tuple[str, ...] = ()
     log_entries: int = 0
     log_checkpoint_entries: int = 0
-    repository_free_bytes: int | None = None
+    repository_bytes: int | None = None
     blindnesses: tuple[Blindness, ...] = ()

@@ -7,7 +7,7 @@ touched.
 import os
 
 _NET = os.environ.get("STRONGROOM_LAB", "10.77.20")
-_DIRECTORY = os.environ.get("STRONGROOM_LAB_DIRECTORY", "~/strongroom")
+_DIRECTORY = os.environ.get("STRONGROOM_LAB_FILES", "~/strongroom")
 
 site = {
     "name": "lab",
