@@ -39,14 +39,21 @@ Clock = Callable[[], datetime]
 class HeldLease:
     """A lease that this process holds, and a thread that renews it."""
 
-    def __init__(self, store: Store, lease: Lease, clock: Clock, every: timedelta) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        clock: Clock,
+        every: timedelta,
+        is_dead: Callable[[Lease], bool],
+    ) -> None:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._taken_over: BusyError | None = None
         self._began = self._written = _elapsed()
-        self._lease = take(store, lease, lease.written)
+        self._lease = take(store, lease, lease.written, is_dead=is_dead)
         self._thread = threading.Thread(
             target=self._keep_renewing, args=(every.total_seconds(),), name="lease", daemon=True
         )
@@ -150,8 +157,12 @@ def take_lease(
     backups: Iterable[BackupKey] = (),
     lifetime: timedelta = LIFETIME,
     every: timedelta = RENEWED_EVERY,
+    is_dead: Callable[[Lease], bool] = lambda _: False,
 ) -> HeldLease:
-    """Return a lease that is held until it is released."""
+    """Return a lease that is held until it is released.
+
+    `is_dead` says of another's lease that looks alive that its holder is known to be dead.
+    """
     now = _now(clock)
     wanted = Lease(
         format=1,
@@ -165,7 +176,7 @@ def take_lease(
         is_released=False,
         backups=tuple(map(name_of, backups)),
     )
-    return HeldLease(store, wanted, clock, every)
+    return HeldLease(store, wanted, clock, every, is_dead)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -124,12 +125,13 @@ def _upkeep(settings: Settings) -> Iterator[ScheduledJob]:
             _slotted("verify", "verify", "--rolling", within),
         )
     if given.report is not None:
+        directory = settings.reports_directory or settings.state_directory / "reports"
         yield _job(
             settings,
             JobKey(job="report"),
             Schedule.parse(given.report, zone),
             _UPKEEP_PRIORITY,
-            lambda due: _report(due, zone),
+            lambda due: _report(due, zone, directory),
         )
 
 
@@ -150,12 +152,22 @@ def _slotted(job: Job, *words: str) -> Arguments:
     return lambda due: (*words, "--slot", Slot(job=job, due=due).text, "--json")
 
 
-def _report(due: datetime, zone: str) -> tuple[str, ...]:
+def _report(due: datetime, zone: str, directory: Path) -> tuple[str, ...]:
     """Return the command line for a pack of the month before the one that a slot lies in."""
     first_of_month = due.astimezone(ZoneInfo(zone)).date().replace(day=1)
     first_of_before = (first_of_month - timedelta(days=1)).replace(day=1)
     span = ("--from", first_of_before.isoformat(), "--to", first_of_month.isoformat())
-    return ("report", "period", *span, "--slot", Slot(job="report", due=due).text, "--json")
+    pack = directory.absolute() / f"period-{first_of_before:%Y-%m}"
+    return (
+        "report",
+        "period",
+        *span,
+        "-o",
+        str(pack),
+        "--slot",
+        Slot(job="report", due=due).text,
+        "--json",
+    )
 
 
 def _policy_sha256(settings: Settings, key: JobKey) -> str:

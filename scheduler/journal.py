@@ -57,6 +57,8 @@ class _Write(Protocol):
 class JournalError(StrongroomError):
     """The journal could not be read or written; nothing that it was asked for was done."""
 
+    is_damaged = False
+
 
 class Journal:
     """An open journal. One thread uses it; others open it for reading (`read_only`)."""
@@ -216,7 +218,15 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, ValueError) as error:
-        raise JournalError(
+        failure = JournalError(
             f"journal {path}: {error}",
             hint="free space, rights of the state directory; moved away, it is rebuilt",
-        ) from error
+        )
+        failure.is_damaged = _is_damage(error)
+        raise failure from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is no journal (any more); a full disk and missing rights are no damage."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))

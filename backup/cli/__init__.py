@@ -59,8 +59,13 @@ docs/exit-codes.md. Shell completion: eval "$(_STRONGROOM_COMPLETE=bash_source s
 )
 @click.version_option(package_name="strongroom", prog_name="strongroom")
 @click.option("-v", "--verbose", is_flag=True, help="Log each step to standard error.")
-def root(verbose: bool) -> None:
+@click.option("--heartbeat", is_flag=True, hidden=True, help="Tell the daemon what moves.")
+def root(verbose: bool, heartbeat: bool) -> None:
     """Encrypted, deduplicated backups of PostgreSQL, and the proof that the data comes back."""
+    if heartbeat:
+        from backup.cli import output
+
+        output.has_heartbeat = True
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if verbose else logging.WARNING,

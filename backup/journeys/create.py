@@ -156,7 +156,7 @@ async def create(
                 source,
                 writer,
                 reusable,
-                f"strongroom {key.id}",
+                f"strongroom {slot.text if slot else 'backup'} {key.id}",  # 63 bytes at most
                 progress,
                 salt=random(_SALT_BYTES) if is_due else None,
             )

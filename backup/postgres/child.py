@@ -14,19 +14,24 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from backup.errors import PostgresError, StalledError
 
 TAIL_BYTES: Final = 16 * 1024
+# What a program of ours writes to stderr when it has moved something and has nothing to say.
+HEARTBEAT: Final = b"\0"
 _SHOWN_CHARACTERS: Final = 2000
 _LONGEST_NAP: Final = 3600.0
 
-Ending = Literal["stall", "timeout", "request"]
+Ending: TypeAlias = Literal["stall", "timeout", "request"]
 
 
 class Child:
-    """A process that leads its own group. Its methods may be called from any thread."""
+    """A process that leads its own group. Its methods may be called from any thread.
+
+    `is_heard`: what it says on stderr counts as movement. `HEARTBEAT` says nothing else.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Child:
         stall: timedelta | None = None,
         timeout: timedelta | None = None,
         grace: timedelta,
+        is_heard: bool = False,
     ) -> None:
         self.label = label
         self.pid = pid
@@ -46,6 +52,7 @@ class Child:
         self._stall = stall
         self._timeout = timeout
         self._grace = grace
+        self._is_heard = is_heard
         self._tail = bytearray()
         self._started = self._moved = time.monotonic()
         self._ending: Ending | None = None
@@ -77,6 +84,11 @@ class Child:
         """Note that bytes moved: the stall watchdog starts again."""
         self._is_waited_for = False
         self._moved = time.monotonic()
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why it was ended, if it was."""
+        return self._ending
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Signal the group, and kill it when it has not gone after the grace period."""
@@ -161,6 +173,9 @@ class Child:
                 return True
             if not data:
                 return False
+            if self._is_heard:
+                self.moved()
+                data = data.replace(HEARTBEAT, b"")
             with self._lock:
                 self._tail += data
                 del self._tail[:-TAIL_BYTES]

@@ -22,7 +22,7 @@ from functools import cache
 from typing import Final
 
 from backup.errors import ToolMissingError
-from backup.postgres.child import Child
+from backup.postgres.child import Child, Ending
 from backup.postgres.command import (
     SEARCH_PATH,
     STANDARD_INPUT,
@@ -41,10 +41,12 @@ __all__ = [
     "Reader",
     "RunAs",
     "Server",
+    "Supervised",
     "Writer",
     "reading",
     "run",
     "serving",
+    "supervise",
     "writing",
 ]
 
@@ -82,6 +84,56 @@ def run(
                 stdout += data
             child.check()
     return Finished(stdout=bytes(stdout), stderr_tail=child.stderr_tail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervised:
+    """How a command ended, whatever its exit code (negative: a signal), and what it wrote.
+
+    `ending` says why it was ended, if it was. Of a long output, the beginning.
+    """
+
+    exit_code: int
+    ending: Ending | None
+    stdout: bytes
+    stderr_tail: str
+
+
+def supervise(
+    command: Command,
+    *,
+    silence: timedelta,
+    deadline: timedelta,
+    entered: Callable[[Child], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Supervised:
+    """Run to the end and return how it ended; only a command that can't be started raises.
+
+    It is ended when it wrote nothing for `silence`, to stdout or to stderr, and after `deadline`.
+    `entered` surrounds its life and is given it: its `end` may be called from any thread.
+    """
+    with (
+        _pipe() as (output, output_end),
+        _started(
+            command,
+            stdin=_nothing(),
+            stdout=output_end,
+            stall=silence,
+            timeout=deadline,
+            is_heard=True,
+        ) as child,
+        entered(child),
+    ):
+        stdout = bytearray()
+        while data := os.read(output, PIPE_BYTES):
+            child.moved()
+            stdout += data[: PIPE_BYTES - len(stdout)]
+        exit_code = child.wait()
+    return Supervised(
+        exit_code=exit_code,
+        ending=child.ending,
+        stdout=bytes(stdout),
+        stderr_tail=child.stderr_tail,
+    )
 
 
 @contextlib.contextmanager
@@ -140,6 +192,7 @@ def _started(
     stdout: int | None,
     stall: timedelta | None = None,
     timeout: timedelta | None = None,
+    is_heard: bool = False,
 ) -> Iterator[Child]:
     """Start, and have it reaped whatever happens. Closes `stdin` and `stdout`, the child's ends."""
     stderr, stderr_end = os.pipe()
@@ -160,6 +213,7 @@ def _started(
             stall=stall,
             timeout=timeout,
             grace=command.grace,
+            is_heard=is_heard,
         )
     except BaseException:
         popen.kill()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal, TypeAlias, get_args
@@ -111,15 +111,22 @@ def keys_of_ended(store: Store, now: datetime) -> list[str]:
     ]
 
 
-def take(store: Store, lease: Lease, now: datetime) -> Lease:
+def take(
+    store: Store,
+    lease: Lease,
+    now: datetime,
+    *,
+    is_dead: Callable[[Lease], bool] = lambda _: False,
+) -> Lease:
     """Begin a lease; return it as it was written.
 
     Raises `BusyError` if it is of a kind of which there is one, and another host has it.
+    `is_dead` says of a lease that looks alive that its holder is known to be dead.
     """
     number = 0
     if lease.kind in EXCLUSIVE:
         for held in read_leases(store, [lease.kind]):
-            if held.is_alive(now):
+            if held.is_alive(now) and not is_dead(held):
                 raise _busy(held, store)
             number = held.number
     return _put(store, replace(lease, number=number + 1))

@@ -1,0 +1,111 @@
+"""The daemon as its own process: its clock is set by a file, and it breaks at a chosen moment.
+
+`DAEMON` in the environment is a JSON object:
+
+    clock     a file with the number of seconds by which the clock is ahead
+    tick      at least so often, in seconds, it looks what is due
+    once      do what is due, and end
+    kill_at   SIGKILL to ourselves at this transition: before or after a write to the journal, or
+              when a child is started
+    journal   "fails": every call of the journal raises
+    report    where to write how many transitions there were
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from backup.cli import tell
+from backup.cli.options import load_settings
+from backup.errors import StrongroomError
+from scheduler.journal import Journal, JournalError
+from scheduler.logs import JsonLines
+from scheduler.runner import Runner
+from scheduler.service import Given, serve
+
+WRITES = ("save", "set_notes", "note_logged")
+
+
+class Transitions:
+    """Counts what the daemon does, and kills it at one of them."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.count = 0
+        self._kill_at = kill_at
+
+    def passed(self) -> None:
+        """One more."""
+        self.count += 1
+        if self.count == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: type, name: str) -> None:
+        """Count before and after a method."""
+        method: Callable[..., Any] = getattr(owner, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.passed()
+            result = method(*arguments, **named)
+            self.passed()
+            return result
+
+        setattr(owner, name, call)
+
+
+def failing(*_: Any, **__: Any) -> Any:
+    """What every call of a broken journal does."""
+    raise JournalError("the disk is gone")
+
+
+def clock_of(path: Path) -> Callable[[], datetime]:
+    """A clock that is ahead by what a file says."""
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=float(path.read_text() or 0))
+
+    return clock
+
+
+def run() -> int:
+    """Set it up and run the daemon."""
+    asked = json.loads(os.environ.pop("DAEMON"))
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    transitions = Transitions(asked.get("kill_at"))
+    for name in WRITES:
+        transitions.around(Journal, name)
+    transitions.around(Runner, "start")
+    if asked.get("journal") == "fails":
+        for name in vars(Journal).keys() - vars(object).keys():
+            if not name.startswith("_"):
+                setattr(Journal, name, failing)
+    config = Path(sys.argv[1])
+    given = Given(
+        load=lambda: load_settings(config),
+        options=("--config", str(config)),
+        environment=dict(os.environ),
+        clock=clock_of(Path(asked["clock"])),
+        tick=timedelta(seconds=asked.get("tick", 0.2)),
+    )
+    try:
+        return serve(given, once=asked.get("once", False))
+    except StrongroomError as error:
+        tell(error)
+        return error.exit_code
+    finally:
+        if "report" in asked:
+            Path(asked["report"]).write_text(str(transitions.count), encoding="ascii")
+
+
+if __name__ == "__main__":
+    sys.exit(run())
