@@ -50,8 +50,8 @@ class Given:
     """What a daemon is started with.
 
     `load` reads the settings anew; `options` go to every child. `reloaded` is handed new settings
-    before they are in force, and may refuse them with a `SettingsError`. The daemon looks what is due
-    at least once in `tick`.
+    before they are in force, and may refuse them with a `SettingsError`. In each `tick` the daemon
+    looks what is due at least once.
     """
 
     load: Callable[[], Settings]
