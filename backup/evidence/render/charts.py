@@ -159,7 +159,10 @@ def ticks(maximum: int) -> list[int]:
     """Return at most six round numbers of milliseconds, from 0 up to `maximum`."""
     step = next(
         step
-        for step in (*_STEPS, *(86_400_000 * 10**power for power in range(1, 9)))
+        for step in (
+            *_STEPS,
+            *(86_400_000 * n * 10**power for power in range(9) for n in (2, 5, 10)),
+        )
         if maximum // step <= 5
     )
     return list(range(0, maximum + 1, step))

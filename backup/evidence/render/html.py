@@ -125,6 +125,7 @@ def _environment() -> Environment:
         "span": words.span,
         "size": words.size,
         "count": words.count,
+        "depth": words.depth,
         "code": words.code,
         "result": tables.result,
         "label": _label,

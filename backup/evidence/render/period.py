@@ -12,12 +12,19 @@ from markupsafe import Markup
 from backup.evidence.period import Happening, Period
 from backup.evidence.render import charts
 from backup.evidence.render.html import page
+from backup.evidence.render.periodconclusion import (
+    BAD,
+    answer,
+    answers_by_database,
+    troubles,
+    unseen,
+    word_of,
+)
 from backup.evidence.render.tables import encode_csv
 from backup.evidence.verdict import Word
 from backup.repository.canonical import decode
 
 PERIOD = "period.json"
-_BAD = frozenset({"failed", "missed", "unaccounted"})
 # The worst first: what a day or a month shows.
 _WORST = (Word.FAIL, Word.INCONCLUSIVE, Word.PASS)
 
@@ -80,24 +87,14 @@ def render_period(data: bytes) -> bytes:
         tests=tests,
         passed=[one for one in tests if word_of(one) is Word.PASS],
         backups=[one for one in period.happenings if one.kind == "backup"],
-        troubles=[one for one in period.happenings if _is_trouble(one)],
+        answer=answer(period),
+        answers=answers_by_database(period),
+        troubles=troubles(period),
+        unseen=unseen(period),
+        slowest_ms=max((one.rto_ms for one in tests if one.rto_ms is not None), default=None),
         word_of_happening=word_of,
         legend=LEGEND,
     )
-
-
-def word_of(one: Happening) -> Word:
-    """Return what a happening amounts to."""
-    if one.outcome in _BAD:
-        return Word.FAIL
-    if one.outcome != "finished":
-        return Word.INCONCLUSIVE
-    return Word.PASS if one.kind == "backup" else charts.word_of(one.verdict or "")
-
-
-def _is_trouble(one: Happening) -> bool:
-    is_unseen = one.kind == "restore test" and one.outcome == "finished" and not one.has_report
-    return word_of(one) is not Word.PASS or is_unseen
 
 
 def render_population(period: Period) -> bytes:
@@ -193,7 +190,7 @@ def _month(year: int, month: int, happened: Sequence[Happening]) -> Month:
         year=year,
         month=month,
         backups=sum(word_of(one) is Word.PASS for one in backups),
-        failed=sum(one.outcome in _BAD for one in happened),
+        failed=sum(one.outcome in BAD for one in happened),
         tests=len(tests),
         passed=sum(word_of(one) is Word.PASS for one in tests),
         word=next((word for word in _WORST if word in words), None),

@@ -162,6 +162,11 @@ def count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"  # noqa: RUF001 - a dash for people
 
 
+def depth(level: int | None) -> str:
+    """Return `6`, or a dash where nothing is proven."""
+    return count(None if level is None or level < 0 else level)
+
+
 def counted(number: int, noun: str) -> str:
     """Return `1 table`, `2 tables`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
