@@ -9,7 +9,7 @@ import importlib
 
 import click
 
-_VERBS: tuple[str, ...] = ("pki",)
+_VERBS: tuple[str, ...] = ("pki", "verify")
 
 
 class _HostVerbs(click.Group):
