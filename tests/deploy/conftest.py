@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.hosts import Lab, lab
+from tests.lab.sites import Site, new_site
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,21 @@ def hosts() -> Iterator[Lab]:
     """The lab; a host is booted when it is first asked for."""
     with lab() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def site(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that was applied once, and whose disks are kept as they were then."""
+    hosts.boot(["db1", "backup1"])
+    made = new_site(hosts, tmp_path_factory.mktemp("operator"))
+    made.apply()
+    for name in ("db1", "backup1"):
+        hosts.keep(name)
+    return made
+
+
+@pytest.fixture
+def fresh_db1(site: Site) -> Iterator[Site]:
+    """The site; what a test does to db1 is gone afterwards."""
+    yield site
+    site.hosts.put_back("db1")

@@ -165,6 +165,26 @@ class Lab:
         self._remove(name)
         self.boot([name])
 
+    def keep(self, name: str) -> None:
+        """Keep a host's disk as it is now, for `put_back`."""
+        self._stop(name)
+        base = self.directory / name
+        shutil.rmtree(base / "kept", ignore_errors=True)
+        _do("cp", "-a", str(base / "up"), str(base / "kept"))
+        self.boot([name])
+
+    def put_back(self, name: str) -> None:
+        """Make a host's disk what it was when it was kept."""
+        self._stop(name)
+        base = self.directory / name
+        _do("umount", "--lazy", str(base / "root"))
+        for part in ("up", "work"):
+            shutil.rmtree(base / part)
+        _do("cp", "-a", str(base / "kept"), str(base / "up"))
+        (base / "work").mkdir()
+        self._mount(base)
+        self.boot([name])
+
     def close(self) -> None:
         """End every host and remove what the lab made; safe to call twice."""
         for name in list(self._running):
@@ -177,11 +197,14 @@ class Lab:
         for part in ("up", "work", "root"):
             (base / part).mkdir(parents=True)
         root = base / "root"
-        lower = root_filesystem(self.suite)
-        layers = f"lowerdir={lower},upperdir={base / 'up'},workdir={base / 'work'}"
-        _do("mount", "-t", "overlay", "overlay", "-o", layers, str(root))
+        self._mount(base)
         self._hosts[name] = LabHost(name=name, address=self.address_of(name), root=root)
         self._furnish(name, root)
+
+    def _mount(self, base: Path) -> None:
+        lower = root_filesystem(self.suite)
+        layers = f"lowerdir={lower},upperdir={base / 'up'},workdir={base / 'work'}"
+        _do("mount", "-t", "overlay", "overlay", "-o", layers, str(base / "root"))
 
     def _furnish(self, name: str, root: Path) -> None:
         (root / "etc/hostname").write_text(f"{name}\n")

@@ -46,7 +46,7 @@ def issued(operator: Host, template: Path) -> Path:
 
 def machine(home: Path) -> Host:
     """A machine whose lab directory is its home."""
-    environment = {"STRONGROOM_LAB_DIRECTORY": str(home)}
+    environment = {"STRONGROOM_LAB_FILES": str(home)}
     return Host(home=home, environment=environment, has_settings=False)
 
 

@@ -1,0 +1,102 @@
+"""A whole site on test hosts: the operator's machine with its files, and `inventories/lab.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from backup.crypto.sshkey import SigningKey
+from backup.crypto.x25519 import X25519Identity
+from tests.e2e.documents import ROOT
+from tests.lab.hosts import Lab
+from tests.lab.repositories import Ended, Host, ended
+
+INVENTORY = ROOT / "inventories/lab.py"
+# Canaries: they must show up nowhere but on the operator's machine.
+PASSWORDS = {"portal_app": "canary-of-portal-app", "portal_migrate": "canary-of-portal-migrate"}
+APPLY_LIMIT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The operator's files, and the hosts that the inventory names."""
+
+    hosts: Lab
+    files: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the inventory reads: where the hosts are, and the operator's files."""
+        return {
+            "STRONGROOM_LAB": f"10.77.{self.hosts.number}",
+            "STRONGROOM_LAB_DIRECTORY": str(self.hosts.directory),
+            "STRONGROOM_LAB_FILES": str(self.files),
+        }
+
+    @property
+    def operator(self) -> Host:
+        """The operator's machine."""
+        return Host(home=self.files, environment=self.environment, has_settings=False)
+
+    @property
+    def pki(self) -> Path:
+        """The certificates."""
+        return self.files / "pki"
+
+    @property
+    def identity(self) -> Path:
+        """What opens the CA keys."""
+        return self.files / "identity.txt"
+
+    def host_verb(self, verb: str, *arguments: str | Path) -> Ended:
+        """Run `strongroom host VERB` on the lab's inventory."""
+        verbs = verb.split()
+        return self.operator.strongroom("host", *verbs, INVENTORY, *arguments)
+
+    def json(self, verb: str, *arguments: str | Path) -> Any:
+        """What a verb prints with --json, whatever its exit code is."""
+        done = self.host_verb(verb, *arguments, "--json")
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def issue(self, *arguments: str) -> None:
+        """Issue what is due."""
+        done = self.host_verb("pki issue", "-i", self.identity, *arguments)
+        assert done.code == 0, done.stderr
+
+    def apply(self) -> Ended:
+        """Make the hosts what the inventory says; the last line tells of each operation."""
+        program = Path(sys.executable).with_name("pyinfra")
+        done = ended(
+            (str(program), "-y", str(INVENTORY), str(ROOT / "deploy/site.py")),
+            {"HOME": str(self.files), **self.environment},
+        )
+        assert done.code == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+
+def new_site(hosts: Lab, files: Path) -> Site:
+    """Return a site whose operator has keys, certificates and passwords, and bare hosts."""
+    site = Site(hosts=hosts, files=files)
+    files.chmod(0o700)
+    identity = X25519Identity.generate()
+    site.identity.write_text(f"{identity.text}\n")
+    (files / "recipients.txt").write_text(f"{identity.recipient.text}\n")
+    key = SigningKey.generate("auditor@lab")
+    for name, text in (("audit.key", key.text), ("audit.key.pub", f"{key.public_key.line}\n")):
+        (files / name).write_text(text)
+        (files / name).chmod(0o600)
+    passwords = files / "secrets/passwords"
+    passwords.mkdir(parents=True, mode=0o700)
+    passwords.parent.chmod(0o700)
+    for role, password in PASSWORDS.items():
+        (passwords / role).write_text(f"{password}\n")
+        (passwords / role).chmod(0o600)
+    done = site.host_verb("pki init", "-R", files / "recipients.txt")
+    assert done.code == 0, done.stderr
+    site.issue()
+    return site
