@@ -6,10 +6,11 @@ import getpass
 import os
 import platform
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from backup import keyring, logmemory
+from backup import keyring, logmemory, storeaccess
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
@@ -17,17 +18,20 @@ from backup.evidence.log import Claim, EvidenceLog
 from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.create import Source
+from backup.journeys.prunelook import Rules, Sight
 from backup.journeys.restoreplan import Destination
 from backup.journeys.restoretest import Examiner
 from backup.journeys.scratchlook import Workshop
 from backup.journeys.stored import Trust
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
+from backup.repository.manifest import sha256_hex
+from backup.repository.retention import Policy
 from backup.repository.stores.base import Store
-from backup.repository.stores.local import LocalStore
 from backup.repository.writing import WritingKeys
 from backup.settings import Settings, config_path
 from backup.testpolicy import Question, RestoreTestPolicy
+from backup.unfinished import unfinished_objects
 from backup.version import VERSION
 
 
@@ -39,12 +43,7 @@ def open_store(settings: Settings) -> Store:
             "no repository is named",
             hint="add --repository DIRECTORY, or set `repository` in the settings file",
         )
-    if "://" in address:
-        raise SettingsError(
-            f"{address}: this version keeps repositories in directories only",
-            hint="name a directory; copy it off site with rclone or restic until S3 is supported",
-        )
-    return LocalStore(Path(address).expanduser().absolute())
+    return storeaccess.open_store(address, settings.s3, settings.credentials_directory)
 
 
 def open_repository(settings: Settings) -> Repository:
@@ -116,10 +115,58 @@ def load_writing_keys(settings: Settings, repository: Repository) -> WritingKeys
 
 def open_log(settings: Settings, repository: Repository) -> EvidenceLog | None:
     """Return the evidence log as this host appends to it; None if it has no key for that."""
-    if not keys_directory(settings, repository).is_dir():
+    directory = keys_directory(settings, repository)
+    if not directory.is_dir():
         return None
-    key = load_writing_keys(settings, repository).signing_key
+    key = keyring.load_signing_key(directory, settings.credentials_directory)
     return logmemory.open_log(repository.store, repository.id, key, settings.state_directory)
+
+
+def require_log(settings: Settings, repository: Repository, doing: str) -> EvidenceLog:
+    """Return the evidence log. Raises `KeyUnavailableError`: what is `doing` must be logged."""
+    log = open_log(settings, repository)
+    if log is None:
+        raise KeyUnavailableError(
+            f"{doing} is told to the evidence log, and this host has no key to sign that with"
+            f" ({keys_directory(settings, repository)} does not exist)",
+            hint="check --state-directory; a host that only prunes needs signing.key and"
+            " allowed_signers there",
+        )
+    return log
+
+
+def prune_rules(settings: Settings, *, max_expire: int | None = None) -> Rules:
+    """Return what stays, as the settings have it; `max_expire` counts for all, in this run."""
+    retention = settings.retention
+
+    def limited(policy: Policy) -> Policy:
+        return policy if max_expire is None else replace(policy, max_expire=max_expire)
+
+    of_database = {
+        name: limited(retention.of_database(one.retention, one.zone or settings.zone))
+        for name, one in settings.databases.items()
+    }
+    policy = limited(retention.policy(settings.zone))
+    text = repr((policy, sorted(of_database.items()), retention.sweep_grace))
+    return Rules(
+        policy=policy,
+        of_database=of_database,
+        grace=retention.sweep_grace,
+        sha256=sha256_hex(text.encode()),
+    )
+
+
+def prune_sight(settings: Settings, repository: Repository, now: datetime) -> Sight:
+    """Return what a prune looks with on this host."""
+    return Sight(
+        repository=repository,
+        allowed=load_allowed_signers(settings, repository),
+        claims=remembered_log(settings, repository),
+        unfinished=unfinished_objects(
+            settings.state_directory, repository.id, now - settings.retention.sweep_grace
+        ),
+        jobs=settings.jobs,
+    )
 
 
 def remembered_log(settings: Settings, repository: Repository) -> tuple[Claim, ...]:

@@ -8,6 +8,7 @@ operator's copy of this table; a test holds the two together.
 from __future__ import annotations
 
 import errno
+from datetime import datetime
 from typing import ClassVar, Literal, TypeAlias
 
 # What helps when a disk is full, wherever it was noticed.
@@ -101,7 +102,25 @@ class UnpinnedError(StrongroomError):
     exit_code = 11
 
 
+class BlockedError(StrongroomError):
+    """Retention is blocked: something is in doubt, so nothing may be deleted."""
+
+    exit_code = 12
+
+
 class ObjectExistsError(StoreError):
     """An object with this key was written before; it was left as it is."""
 
     is_retryable = False
+
+
+class LockedError(StoreError):
+    """A lock of the store keeps an object from being deleted; `until` None: a hold without end."""
+
+    is_retryable = False
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, until: datetime | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.until = until

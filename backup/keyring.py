@@ -115,6 +115,11 @@ def load_writing_keys(directory: Path, credentials: Path | None) -> WritingKeys:
     )
 
 
+def load_signing_key(directory: Path, credentials: Path | None) -> SigningKey:
+    """Return what this host signs with, if it holds nothing else. Raises `KeyUnavailableError`."""
+    return SigningKey.from_text(_read_secret(directory, SIGNING_KEY_FILE, credentials))
+
+
 def _parse_file(line: str) -> RepositoryFile:
     match = _FILE_LINE.fullmatch(line)
     if match is None:

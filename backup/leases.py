@@ -52,6 +52,7 @@ class HeldLease:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._taken_over: BusyError | None = None
+        self._has_lapsed = False
         self._began = self._written = _elapsed()
         self._lease = take(store, lease, lease.written, is_dead=is_dead)
         self._thread = threading.Thread(
@@ -69,6 +70,11 @@ class HeldLease:
         """Whether others still see it. Told by time that also runs while a machine sleeps."""
         left = self._lease.expires - self._lease.written
         return self._taken_over is None and _elapsed() - self._written < left
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether others could take this run for dead, at any time so far."""
+        return self._has_lapsed or not self.is_alive
 
     @property
     def age(self) -> timedelta:
@@ -120,6 +126,7 @@ class HeldLease:
 
     def _renew(self, backups: tuple[str, ...]) -> None:
         with self._lock:
+            self._has_lapsed = self.has_lapsed
             elapsed, now = _elapsed(), _now(self._clock)
             lifetime = self._lease.expires - self._lease.written
             wanted = replace(self._lease, written=now, expires=now + lifetime, backups=backups)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -53,6 +53,7 @@ from backup.sections import (
     SchedulesSettings,
     ZoneName,
 )
+from backup.storesettings import GivenCopy, GivenS3
 from backup.testpolicy import GivenExclusion, GivenWaiver, Text
 
 PREFIX = "STRONGROOM_"
@@ -104,6 +105,16 @@ class Settings(BaseSettings):
     exclusions: tuple[GivenExclusion, ...] = ()
     frameworks: tuple[FrameworkName, ...] = ()
     retention: RetentionSettings = RetentionSettings()
+    s3: GivenS3 = GivenS3()
+    copies: tuple[GivenCopy, ...] = ()
+
+    @field_validator("copies")
+    @classmethod
+    def _require_different_names(cls, copies: tuple[GivenCopy, ...]) -> tuple[GivenCopy, ...]:
+        names = [copy.name for copy in copies]
+        if len(set(names)) != len(names):
+            raise ValueError("two copies have the same name")
+        return copies
 
     def for_database(self, name: str) -> Settings:
         """Return the settings as they are for one database of `databases`.

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from backup.errors import FULL_DISK_HINTS, IntegrityError, StoreError
@@ -53,6 +54,29 @@ class UnfinishedList:
     def forget(self) -> None:
         """The backup exists: its own lists name the chunks from now on."""
         self._path.unlink(missing_ok=True)
+
+
+def unfinished_objects(
+    state_directory: Path, repository_id: str, since: datetime
+) -> frozenset[bytes]:
+    """Return the SHA-256 of each object that this host's unfinished runs stored since then.
+
+    They are no run's yet, and the next one may use them. A list that nobody has touched for
+    longer belongs to nothing that is still backed up.
+    """
+    found: set[bytes] = set()
+    for path in (state_directory / "unfinished").glob(f"{repository_id}-*.chunks"):
+        try:
+            if path.stat().st_mtime < since.timestamp():
+                continue
+            for line in path.read_bytes().splitlines(keepends=True):
+                with contextlib.suppress(IntegrityError):
+                    found.update(ref.sha256 for ref in decode_list(line, path.name))
+        except FileNotFoundError:  # that run has just finished
+            continue
+        except OSError as error:
+            raise StoreError(f"reading {path}: {error.strerror or error}") from error
+    return frozenset(found)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def problems_of(
     promise: Promise, record: DatabaseRecord, facts: Facts, now: datetime
 ) -> Iterator[Problem]:
     """Yield what is wrong with a database; of a repository that cannot be read, nothing is said."""
-    if not any(one.what == "repository" for one in facts.blindnesses):
+    if not any(one.code == "repository" for one in facts.blindnesses):
         yield from _of_backups(promise, record, facts, now)
         yield from _of_proof(promise, record, now)
     for failure in facts.failures:

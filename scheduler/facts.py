@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from scheduler.status import DaemonState, Due, Expiry, NotifierStatus, Running, VerifyStatus
+
+JobKind: TypeAlias = Literal["backup", "restore test", "verify", "prune", "report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class DatabaseRecord:
 class Failure:
     """A job whose last run failed. `retry_at`: when it is tried again; None: it is not."""
 
-    job: Literal["backup", "restore test", "verify", "prune", "report"]
+    job: JobKind
     database: str | None
     at: datetime
     error: str
@@ -93,8 +95,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blindness:
-    """Something that could not be looked at, and why."""
+    """Something that could not be looked at (`code`: repository, journal, certificate), and why."""
 
+    code: str
     what: str
     hint: str
 
@@ -120,12 +123,10 @@ class Facts:
     verify_within: timedelta | None = None
     prune_blocked: datetime | None = None
     notifier: NotifierStatus = field(
-        default_factory=lambda: NotifierStatus(
-            configured=0, failing_since=None, error=None, waiting=0
-        )
+        default_factory=lambda: NotifierStatus(configured=0, failing_since=None, error=None)
     )
     log_problems: tuple[str, ...] = ()
     log_entries: int = 0
     log_checkpoint_entries: int = 0
-    repository_bytes: int | None = None
+    repository_free_bytes: int | None = None
     blindnesses: tuple[Blindness, ...] = ()

@@ -51,7 +51,7 @@ def assess(facts: Facts, *, now: datetime) -> Status:
         notifier=facts.notifier,
         log_entries=facts.log_entries,
         log_checkpoint_entries=facts.log_checkpoint_entries,
-        repository_bytes=facts.repository_bytes,
+        repository_free_bytes=facts.repository_free_bytes,
     )
 
 
@@ -62,7 +62,7 @@ def _record(facts: Facts, promise: Promise) -> DatabaseRecord:
 def _of_the_host(facts: Facts, now: datetime) -> Iterator[Problem]:
     for blindness in facts.blindnesses:
         yield Problem(
-            code=f"cannot_look_at_{blindness.what.split(':')[0].replace(' ', '_')}",
+            code=f"cannot_look_at_{blindness.code}",
             concern=Concern.REPOSITORY,
             severity=Severity.UNKNOWN,
             database=None,

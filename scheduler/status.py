@@ -156,7 +156,6 @@ class NotifierStatus:
     configured: int
     failing_since: datetime | None
     error: str | None
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +178,7 @@ class Status:
     notifier: NotifierStatus
     log_entries: int
     log_checkpoint_entries: int
-    repository_bytes: int | None
+    repository_free_bytes: int | None
 
     @property
     def summary(self) -> str:

@@ -21,7 +21,7 @@ from backup.cli.options import any_path
     show_default=True,
     help="Where the repository and its keys are left.",
 )
-@click.option("--scale", type=float, default=1.0, help="Size of the database; 1 is 180 MB.")
+@click.option("--scale", type=float, default=0.75, help="Size of the database; 1 is 180 MB.")
 def command(*, directory: Path, scale: float) -> None:
     """Show the whole story on this machine: back up, change, back up, restore, compare.
 

@@ -41,6 +41,7 @@ def command(
     from backup import app
     from backup.cli.output import local, print_json, print_table, size
     from backup.errors import StrongroomError
+    from backup.repository.pins import read_pins
 
     settings = load_settings(
         config,
@@ -50,9 +51,14 @@ def command(
     )
     opened = app.open_repository(settings)
     allowed = app.load_allowed_signers(settings, opened)
+    pins = read_pins(opened.store)
     rows: list[dict[str, Any]] = []
     for key in opened.backups(database):
-        row: dict[str, Any] = {"backup_id": key.id.text, "database": key.database}
+        row: dict[str, Any] = {
+            "backup_id": key.id.text,
+            "database": key.database,
+            "pinned": pins.get(key),
+        }
         try:
             signed = opened.manifest(key, allowed)
         except StrongroomError as error:
@@ -76,7 +82,7 @@ def command(
         click.echo("no backups", err=True)
     else:
         print_table(
-            ("BACKUP", "DATABASE", "SNAPSHOT", "DUMPED", "STORED", "NEW", "SIGNATURE"),
+            ("BACKUP", "DATABASE", "SNAPSHOT", "DUMPED", "STORED", "NEW", "SIGNATURE", "PINNED"),
             (
                 (
                     row["backup_id"],
@@ -87,6 +93,7 @@ def command(
                         for name in ("plain_bytes", "stored_bytes", "new_bytes")
                     ),
                     row.get("problem", row["status"]),
+                    row["pinned"] or "",
                 )
                 for row in rows
             ),

@@ -67,10 +67,16 @@ def local(moment: datetime) -> str:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns, each as wide as its widest cell."""
+    for line in columns(header, rows):
+        click.echo(line)
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield lines of columns, each as wide as its widest cell."""
     lines = [tuple(header), *map(tuple, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+        yield "  ".join(map(str.ljust, line, widths)).rstrip()
 
 
 def watch(*, is_quiet: bool = False) -> AbstractContextManager[Progress]:

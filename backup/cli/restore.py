@@ -70,6 +70,9 @@ def command(
     Roles that are missing are created; roles and databases that exist are never changed. When it
     says that it is done, the rows of every table were counted and are those of the dump.
     """
+    from contextlib import nullcontext
+    from datetime import UTC, datetime
+
     from backup import app
     from backup.errors import UnpinnedError
 
@@ -98,11 +101,13 @@ def command(
                 " --accept-unpinned if you know by other means whose backup this is",
             )
         click.echo("warning: UNPINNED: nothing here vouches for who wrote this backup", err=True)
-    if directory is not None:
-        _export(opened, directory, settings, is_dry_run=dry_run, as_json=as_json)
-    elif to is not None:
-        destination = app.destination(settings, to, tables)
-        _restore(opened, destination, is_dry_run=dry_run, asks=not yes, as_json=as_json)
+    kept = nullcontext() if dry_run else opened.kept("restore", lambda: datetime.now(UTC))
+    with kept:
+        if directory is not None:
+            _export(opened, directory, settings, is_dry_run=dry_run, as_json=as_json)
+        elif to is not None:
+            destination = app.destination(settings, to, tables)
+            _restore(opened, destination, is_dry_run=dry_run, asks=not yes, as_json=as_json)
 
 
 def _export(

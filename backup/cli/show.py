@@ -43,6 +43,7 @@ def command(
     """
     from backup import app
     from backup.cli.output import local, print_json, print_table, size
+    from backup.repository.pins import read_pins
 
     settings = load_settings(
         config,
@@ -52,9 +53,9 @@ def command(
         identity=identity,
     )
     opened = app.open_repository(settings)
-    signed = opened.manifest(
-        opened.find(backup, database), app.load_allowed_signers(settings, opened)
-    )
+    key = opened.find(backup, database)
+    signed = opened.manifest(key, app.load_allowed_signers(settings, opened))
+    pinned = read_pins(opened.store).get(key)
     manifest = signed.manifest
     catalog = (
         None
@@ -66,6 +67,7 @@ def command(
             {
                 "manifest": asdict(manifest),
                 "manifest_sha256": signed.sha256,
+                "pinned": pinned,
                 "signed_by": signed.signer.principal,
                 "signing_key": signed.signer.public_key.fingerprint,
                 "catalog": None if catalog is None else asdict(catalog),
@@ -79,6 +81,8 @@ def command(
     click.echo(f"Signed by  {signed.signer.principal or 'UNPINNED: no pin vouches for this key'}")
     click.echo(f"           {signed.signer.public_key.fingerprint}")
     click.echo(f"Recipients {', '.join(manifest.recipients)}")
+    if pinned is not None:
+        click.echo(f"Pinned     {pinned}")
     for warning in manifest.warnings:
         click.echo(f"Warning    {warning}")
     print_table(

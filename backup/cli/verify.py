@@ -60,6 +60,7 @@ def command(
     from backup.cli.output import print_json, size, watch
     from backup.errors import IntegrityError, StrongroomError, UnpinnedError
     from backup.journeys.verify import record, verify
+    from backup.leases import reading
 
     if every == (backup is not None):
         raise click.UsageError("name a backup, `latest`, or --all")
@@ -74,7 +75,10 @@ def command(
     opened = app.open_repository(settings)
     keys = opened.backups(database) if backup is None else [opened.find(backup, database)]
     identities = () if settings.identity is None else app.load_identities(settings.identity)
-    with watch() as progress:
+    with (
+        watch() as progress,
+        reading(opened.store, "verify", keys, clock=lambda: datetime.now(UTC)),
+    ):
         found = verify(
             opened,
             keys,

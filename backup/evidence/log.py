@@ -26,6 +26,7 @@ from backup.evidence.entry import (
     decode_entry,
     encode_entry,
 )
+from backup.evidence.pruned import planned_backups
 from backup.repository.layout import (
     LOG_CHECKPOINTS_PREFIX,
     LOG_ENTRIES_PREFIX,
@@ -164,6 +165,11 @@ class StoredLog:
         """The leaf hashes of the lines."""
         return [merkle.leaf_hash(line) for _, line in self.lines]
 
+    @property
+    def vouched_for(self) -> int:
+        """How many entries the last checkpoint is over; what it says is not checked here."""
+        return max((size for size, _ in self.notes), default=0)
+
     def entries(self) -> Iterator[Entry]:
         """Yield the entries. Raises `IntegrityError` at one that cannot be read."""
         for seq, line in self.lines:
@@ -200,16 +206,20 @@ def check_log(
     keys: Sequence[PublicKey],
     claims: Sequence[Claim] = (),
     manifests: Mapping[str, str] | None = None,
+    is_at_rest: bool = True,
 ) -> tuple[str, ...]:
     """Return everything that is wrong with a log, one sentence each; empty: nothing. Pure.
 
     `keys` are those that may sign checkpoints. `claims` are heads remembered elsewhere: by this
     host, by manifests, in reports. `manifests` are the SHA-256s of the manifests there are, by
-    backup id.
+    backup id. `is_at_rest` False: the last entries may wait for their checkpoint, since a writer
+    may be at work or may have been killed.
     """
     wrong = list(_wrong_entries(log))
     roots = merkle.prefix_roots(log.leaves)
     wrong += _wrong_notes(log, roots, repository_id, keys)
+    if is_at_rest and log.lines and log.vouched_for < len(log.lines):
+        wrong.append(f"no checkpoint vouches for all {len(log.lines)} entries")
     for claim in claims:
         if claim.head.size >= len(roots):
             wrong.append(
@@ -265,20 +275,25 @@ def _wrong_notes(
             yield f"the log was cut short: a checkpoint vouches for {size} entries"
         elif roots[size] != checkpoint.root:
             yield f"checkpoint {size} vouches for other entries"
-    if log.lines and not any(size == len(log.lines) for size, _ in log.notes):
-        yield f"no checkpoint vouches for all {len(log.lines)} entries"
 
 
 def _wrong_inventory(log: StoredLog, manifests: Mapping[str, str]) -> Iterator[str]:
     """Yield backups that the log and the repository do not agree about."""
     logged: dict[str, str] = {}
+    planned: set[str] = set()
     for entry in log.entries():
         backup = str(entry.details.get("backup"))
         if entry.type in TELLS_OF_A_BACKUP:
             logged[backup] = str(entry.details.get("manifest_sha256"))
         elif entry.type is EntryType.PRUNE_EXECUTED:
             logged.pop(backup, None)
+            if "backup" not in entry.details:  # that prune came to its end
+                planned.clear()
+        elif entry.type is EntryType.PRUNE_PLANNED:
+            planned.update(key.id.text for key in planned_backups(entry))
     for backup in sorted(logged.keys() | manifests.keys()):
+        if backup not in manifests and backup in planned:
+            continue  # a prune was killed before it could say so; the next one does
         if backup not in manifests:
             yield f"backup {backup} is gone, and no entry says that it was pruned"
         elif backup not in logged:

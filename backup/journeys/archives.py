@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
 from backup.crypto.sshsig import Signer
 from backup.errors import IntegrityError, KeyUnavailableError
+from backup.leases import Clock, reading
 from backup.repository.access import Repository
 from backup.repository.catalog import Catalog
 from backup.repository.chunking import ChunkKey
 from backup.repository.layout import BackupKey
+from backup.repository.lease import LeaseKind
 from backup.repository.manifest import Manifest, StoredPart
 
 
@@ -30,6 +33,10 @@ class OpenBackup:
     _repository: Repository
     _identities: Sequence[Identity]
     _chunk_key: ChunkKey | None
+
+    def kept(self, kind: LeaseKind, clock: Clock) -> AbstractContextManager[None]:
+        """Keep every prune from deleting this backup while the block reads it."""
+        return reading(self._repository.store, kind, [self.manifest.key], clock=clock)
 
     def part(self, name: str) -> StoredPart:
         """Return the part of this name."""

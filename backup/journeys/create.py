@@ -28,6 +28,7 @@ from backup.journeys.openings import Opening
 from backup.journeys.progress import Progress
 from backup.journeys.reuse import Reusable, check_reused, find_reusable
 from backup.journeys.threads import Running, run_each, to_end
+from backup.leases import held
 from backup.lock import exclusive
 from backup.logmemory import open_log
 from backup.postgres import census, commands
@@ -125,6 +126,7 @@ async def create(
     with (
         exclusive(state_directory / "locks" / f"{run}.lock", f"backing up {source.name}"),
         unfinished_list(state_directory / "unfinished" / f"{run}.chunks") as unfinished,
+        held(repository.store, "backup", clock=clock) as lease,
     ):
         await to_end(partial(_check_files, repository, keys))
         earlier = await to_end(partial(repository.backups, source.name))
@@ -161,7 +163,16 @@ async def create(
                 salt=random(_SALT_BYTES) if is_due else None,
             )
             catalog_sha256 = await to_end(partial(_store_lists, writer, dumped))
-            await to_end(partial(check_reused, repository, writer.reused, reusable))
+            await to_end(
+                partial(
+                    check_reused,
+                    repository,
+                    writer.reused,
+                    reusable,
+                    referred=writer.referred,
+                    lease=lease,
+                )
+            )
         except BaseException as error:
             await to_end(partial(_log_failure, log, named, error, clock()))
             raise

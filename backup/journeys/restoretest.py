@@ -34,6 +34,7 @@ from backup.journeys.stored import Trust, finding_of, read_manifest, read_object
 from backup.journeys.testrecord import Record
 from backup.journeys.testreport import Circumstances, compose, in_force, tested_backup, without
 from backup.journeys.threads import to_end
+from backup.leases import reading
 from backup.lock import exclusive
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.layout import BackupId, BackupKey
@@ -97,7 +98,8 @@ async def restore_test(
         begun = await to_end(partial(_begin, examiner, choice, database, clock, random, slot=slot))
         try:
             record = Record(clock)
-            signed, seen = await _examine(examiner, begun, record, clock, progress)
+            with reading(examiner.repository.store, "restore-test", [begun.key], clock=clock):
+                signed, seen = await _examine(examiner, begun, record, clock, progress)
             around = replace(begun.around, backup=_tested(examiner, begun.key, signed))
             report = compose(around, record, seen, clock())
             published = await to_end(partial(_publish, examiner, begun, report, clock))

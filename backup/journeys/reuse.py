@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import IntegrityError, NotFoundError, StoreError
+from backup.leases import HeldLease
 from backup.repository.access import Repository, SignedManifest
+from backup.repository.garbage import MINIMUM_GRACE, condemned_chunks
 from backup.repository.known import KnownChunks
 from backup.repository.layout import CHUNKS_PREFIX, BackupKey, parse_chunk_object_key
 from backup.unfinished import UnfinishedList
@@ -48,7 +50,9 @@ def find_reusable(
 ) -> Reusable:
     """Read which chunks are stored already, from signed manifests and unfinished runs only."""
     known = KnownChunks()
-    present = _present_objects(repository)
+    # Read before the listing: what was swept in between is in neither.
+    condemned = condemned_chunks(repository.store)
+    present = _present_objects(repository) - condemned
     # First, so that of two objects with one chunk the signed one counts.
     known.add_present(unfinished.earlier(), present)
     has_unfinished = len(known) > 0
@@ -89,8 +93,22 @@ def _recent(keys: Sequence[BackupKey], name: str) -> list[BackupKey]:
     return sorted(recent, key=lambda key: (key.id, key.database))
 
 
-def check_reused(repository: Repository, reused: frozenset[bytes], reusable: Reusable) -> None:
-    """Raise if something this backup refers to may have been pruned while it was made."""
+def check_reused(
+    repository: Repository,
+    reused: frozenset[bytes],
+    reusable: Reusable,
+    *,
+    referred: frozenset[bytes],
+    lease: HeldLease,
+) -> None:
+    """Raise if something this backup refers to may have been pruned while it was made.
+
+    What it reused is looked for if the backups that it came from have gone away. What is not
+    condemned now stays for at least the shortest grace period, and a run that is shorter than
+    half of that has nothing to fear: a longer one looks for all that it refers to.
+    """
+    if lease.age >= MINIMUM_GRACE / 2 or lease.has_lapsed:
+        _check_long_run(repository, referred, lease)
     is_protected = reusable.backups <= set(repository.backups()) and not reusable.has_unfinished
     if reused and not is_protected:
         missing = reused - _present_objects(repository)
@@ -100,6 +118,17 @@ def check_reused(repository: Repository, reused: frozenset[bytes], reusable: Reu
                 " backup was using them",
                 hint="run the backup again; it stores them anew",
             )
+
+
+def _check_long_run(repository: Repository, referred: frozenset[bytes], lease: HeldLease) -> None:
+    condemned = condemned_chunks(repository.store)
+    missing = referred - _present_objects(repository)
+    if missing or (lease.has_lapsed and referred & condemned):
+        raise StoreError(
+            f"this run took {lease.age} and others may have taken it for dead:"
+            f" {len(missing | referred & condemned)} of its chunks are deleted or about to be",
+            hint="run the backup again; raise sweep_grace of [retention] if runs take this long",
+        )
 
 
 def _present_objects(repository: Repository) -> set[bytes]:

@@ -146,6 +146,10 @@ class Repository:
         ):
             raise IntegrityError(f"{key} does not add up to what the manifest says")
 
+    def list_object(self, key: str, part: StoredPart) -> bytes:
+        """Return the list of a part, which is the one that the signed manifest names."""
+        return self._listed(key, part.list_sha256)
+
     def catalog(self, manifest: Manifest, identities: Sequence[Identity]) -> Catalog:
         """Return the private half of a backup."""
         key = manifest.key.catalog

@@ -207,10 +207,16 @@ def parse_log_key(key: str) -> int | None:
 
 def parse_manifest_key(key: str) -> BackupKey | None:
     """Return which backup a manifest's key belongs to, or None if this is no such key."""
-    segments = key.split("/")
-    if len(segments) != 4 or segments[0] != "backups" or segments[3] != MANIFEST_NAME:
+    found = parse_backup_object_key(key)
+    return found[0] if found is not None and found[1] == MANIFEST_NAME else None
+
+
+def parse_backup_object_key(key: str) -> tuple[BackupKey, str] | None:
+    """Return the backup that an object is part of and what follows its prefix, or None."""
+    segments = key.split("/", 3)
+    if len(segments) != 4 or segments[0] != "backups" or not segments[3]:
         return None
     try:
-        return BackupKey(decode_name(segments[1]), BackupId(segments[2]))
+        return BackupKey(decode_name(segments[1]), BackupId(segments[2])), segments[3]
     except (ValueError, SettingsError):
         return None

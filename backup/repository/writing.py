@@ -76,6 +76,12 @@ class BackupWriter:
         """The SHA-256 of each object that an earlier run had stored and this backup refers to."""
         return frozenset(self._reused)
 
+    @property
+    def referred(self) -> frozenset[bytes]:
+        """The SHA-256 of each object that this backup refers to, whoever stored it."""
+        with self._lock:
+            return frozenset(self._reused | self._written)
+
     def store_part(
         self, name: str, kind: PartKind, source: Source, advance: Callable[[int, int], None]
     ) -> tuple[StoredPart, bytes]:

@@ -69,6 +69,7 @@ def test_an_object_is_never_replaced(store: Store, durable: bool) -> None:
     store.put("key", b"first")
     with pytest.raises(ObjectExistsError):
         store.put("key", b"second", durable=durable)
+        store.sync()
     assert store.get("key") == b"first"
 
 

@@ -23,6 +23,7 @@ def test_every_runbook_is_followed_here() -> None:
         "damaged-repository",
         "first-backup",
         "lost-backup-host",
+        "pruning",
         "restore-at-0300",
         "restore-test-failed",
         "restore-without-strongroom",
@@ -100,6 +101,31 @@ def test_a_restore_test_that_failed(backed_up: Situation) -> None:
     assert "exit code" not in done.stdout
     assert done.stdout.count("PASS") == 2
     assert backed_up.bash("strongroom log verify --repository $REPOSITORY").code == 0
+
+
+def test_pruning(backed_up: Situation) -> None:
+    """The plan is shown, a backup pinned, and what no rule keeps is gone; the log tells of it."""
+    # Three of one day: the rules keep the last, the brakes are taken off for the test's sake.
+    for _ in range(2):
+        assert backed_up.bash("strongroom backup --repository $REPOSITORY").code == 0
+    middle = backed_up.json("list --repository $REPOSITORY")[1]["backup_id"]
+    held = "strongroom pin --repository $REPOSITORY --reason audit"
+    assert backed_up.bash(f"{held} {middle}").code == 0
+    settings = backed_up.directory / "strongroom.toml"
+    document = RUNBOOKS / "pruning.md"
+    # The page's own rules delete nothing that is younger than a day.
+    done = backed_up.follow(document)
+    assert "younger than" in done.stdout
+    assert "Deleted 0 backups" in done.stdout
+    assert "pinned: before the migration" in done.stdout
+    text = settings.read_text().replace("keep_daily = 14", "keep_daily = 14\nminimum_count = 1")
+    settings.write_text(text + 'minimum_age = "PT0S"\n')
+    gone = backed_up.json("prune --apply --repository $REPOSITORY")
+    assert len(gone["deleted"]) == 1
+    assert gone["kept"][0]["backup_id"] == middle
+    assert backed_up.bash("strongroom log verify --repository $REPOSITORY").code == 0
+    listed = backed_up.json("list --repository $REPOSITORY")
+    assert [one["pinned"] is not None for one in listed] == [True, True]
 
 
 @pytest.mark.parametrize("left_out", [WITH_KEYS, WITHOUT_KEYS])

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from backup.repository.canonical import decode, encode
 from scheduler.alerts import AlertState, Message, decide, told
-from scheduler.facts import Blindness, DatabaseRecord, Facts, Failure
+from scheduler.facts import DatabaseRecord, Facts, Failure
 from scheduler.health import assess
-from tests.unit.scheduler.test_health import DAY, GOOD, HOUR, NEWEST, NOW, RECORD
+from tests.unit.scheduler.test_health import BLIND, DAY, GOOD, HOUR, NEWEST, NOW, RECORD
 
 FAILED = replace(
     GOOD, failures=(Failure(job="backup", database="portal", at=NOW, error="server refused"),)
@@ -172,7 +172,7 @@ def test_what_cannot_be_looked_at_is_not_announced_as_over() -> None:
     people = People()
     damaged = replace(GOOD, verify=replace(GOOD.verify, damages=1))
     people.see(damaged, NOW)
-    blind = replace(GOOD, blindnesses=(Blindness(what="repository", hint="mount it"),))
+    blind = replace(GOOD, blindnesses=(BLIND,))
     people.see(blind, NOW + MINUTE)
     assert [(one.kind, one.subject) for one in people.inbox] == [
         ("problem", "verify"),

@@ -102,6 +102,7 @@ def test_all_promises_kept_is_good() -> None:
     assert line.next_due == NOW + HOUR
 
 
+BLIND = Blindness(code="repository", what="repository: not there", hint="mount it")
 LATE = replace(NEWEST, started=NOW - timedelta(hours=4))
 CASES: dict[str, tuple[Facts, str, Severity]] = {
     "no backup": (of(DatabaseRecord()), "no_backup", Severity.CRITICAL),
@@ -264,13 +265,13 @@ CASES: dict[str, tuple[Facts, str, Severity]] = {
     "a notifier that fails": (
         replace(
             GOOD,
-            notifier=NotifierStatus(configured=1, failing_since=NOW, error="refused", waiting=1),
+            notifier=NotifierStatus(configured=1, failing_since=NOW, error="refused"),
         ),
         "notifier_failing",
         Severity.WARNING,
     ),
     "a store that cannot be read": (
-        replace(GOOD, blindnesses=(Blindness(what="repository", hint="mount it"),)),
+        replace(GOOD, blindnesses=(BLIND,)),
         "cannot_look_at_repository",
         Severity.UNKNOWN,
     ),
@@ -293,7 +294,7 @@ def test_what_is_known_to_be_bad_hides_what_is_unknown() -> None:
     """A damaged store that can't be looked at now is critical, not unknown."""
     blind = replace(
         GOOD,
-        blindnesses=(Blindness(what="repository", hint="mount it"),),
+        blindnesses=(BLIND,),
         verify=replace(GOOD.verify, damages=1),
     )
     assert status(blind).severity is Severity.CRITICAL

@@ -1,0 +1,143 @@
+"""What has to be known of a bucket before it is asked anything: address, kind of store, limits.
+
+The kinds differ in what they can do, as their own documentation says; `strongroom doctor` asks the
+real one and says where it differs from this page.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from backup.errors import SettingsError
+from backup.repository.stores.base import is_key
+
+SCHEME = "s3://"
+
+ProfileName: TypeAlias = Literal[
+    "aws", "ceph", "minio", "r2", "wasabi", "backblaze", "garage", "other"
+]
+LockMode: TypeAlias = Literal["governance", "compliance"]
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a kind of store can do.
+
+    `has_conditional_put`: it refuses `If-None-Match: *` where an object is, atomically. Without
+    it a put looks first, and two hosts that put at one moment can replace each other's object.
+    `has_sha256`: it checks and keeps a SHA-256 of each object; the others get a Content-MD5.
+    """
+
+    has_conditional_put: bool
+    has_sha256: bool
+    has_lock: bool
+    path_style: bool
+    region: str | None
+
+
+PROFILES: dict[ProfileName, Profile] = {
+    "aws": Profile(
+        has_conditional_put=True, has_sha256=True, has_lock=True, path_style=False, region=None
+    ),
+    "ceph": Profile(
+        has_conditional_put=True,
+        has_sha256=False,
+        has_lock=True,
+        path_style=True,
+        region="us-east-1",
+    ),
+    "minio": Profile(
+        has_conditional_put=True,
+        has_sha256=True,
+        has_lock=True,
+        path_style=True,
+        region="us-east-1",
+    ),
+    "r2": Profile(
+        has_conditional_put=True, has_sha256=False, has_lock=False, path_style=True, region="auto"
+    ),
+    "wasabi": Profile(
+        has_conditional_put=False, has_sha256=False, has_lock=True, path_style=False, region=None
+    ),
+    "backblaze": Profile(
+        has_conditional_put=False, has_sha256=False, has_lock=True, path_style=False, region=None
+    ),
+    "garage": Profile(
+        has_conditional_put=False,
+        has_sha256=False,
+        has_lock=False,
+        path_style=True,
+        region="garage",
+    ),
+    "other": Profile(
+        has_conditional_put=False,
+        has_sha256=False,
+        has_lock=False,
+        path_style=True,
+        region="us-east-1",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Address:
+    """A bucket, and the prefix below which all keys lie; the prefix may be empty."""
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, text: str) -> S3Address:
+        """Return the address in `s3://bucket/prefix`. Raises `SettingsError`."""
+        bucket, _, prefix = text.removeprefix(SCHEME).partition("/")
+        prefix = prefix.rstrip("/")
+        if not text.startswith(SCHEME) or not _BUCKET.fullmatch(bucket):
+            raise SettingsError(
+                f"{text}: not the address of a bucket", hint="for example s3://bucket/prefix"
+            )
+        if prefix and not is_key(prefix):
+            raise SettingsError(
+                f"{text}: the prefix is not a path of plain names",
+                hint="letters, digits and ._%- between slashes, no name begins with a dot",
+            )
+        return cls(bucket=bucket, prefix=prefix)
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An access key; not shown."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """With which lock each object is written, and for how long from then."""
+
+    mode: LockMode
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Options:
+    """How to reach a bucket. `credentials` None: as boto3 finds them."""
+
+    profile: Profile
+    endpoint: str | None = None
+    region: str | None = None
+    path_style: bool = False
+    ca_file: Path | None = None
+    credentials: Credentials | None = None
+    lock: Lock | None = None
+    connections: int = 8
+    timeout: timedelta = timedelta(minutes=2)
