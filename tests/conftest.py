@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from backup.postgres.dsn import Dsn
+from tests.lab.buckets import S3Server
+from tests.lab.s3servers import S3Servers
 from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
 
 
@@ -18,6 +20,19 @@ def servers() -> Iterator[Servers]:
     """Servers by major."""
     with contextlib.ExitStack() as stack:
         yield Servers(stack)
+
+
+@pytest.fixture(scope="session")
+def s3_servers() -> Iterator[S3Servers]:
+    """S3 servers by name, each started when it is first asked for."""
+    with contextlib.ExitStack() as stack:
+        yield S3Servers(stack)
+
+
+@pytest.fixture
+def real_s3(s3_servers: S3Servers) -> S3Server:
+    """A real S3 server with Object Lock."""
+    return s3_servers.named("radosgw")
 
 
 @pytest.fixture(autouse=True, scope="module")

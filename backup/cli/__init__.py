@@ -32,6 +32,7 @@ _VERBS = (
     "inspect",
     "status",
     "doctor",
+    "store",
     "host",
     "demo",
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,7 @@ import pytest
 from backup.repository.stores.base import Store
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
-from tests.lab import buckets
-from tests.lab.buckets import S3Server
+from tests.lab.s3servers import SERVERS, S3Servers
 
 
 def _memory(directory: Path) -> Callable[[], Store]:
@@ -27,40 +23,6 @@ def _local(directory: Path) -> Callable[[], Store]:
 
 
 STORES = {"memory": _memory, "local": _local}
-
-
-@contextlib.contextmanager
-def _unconditional() -> Iterator[S3Server]:
-    """The mock, taken for a store that has no conditional put."""
-    with buckets.moto() as server:
-        yield replace(server, profile="other")
-
-
-SERVERS: dict[str, Callable[[], AbstractContextManager[S3Server]]] = {
-    "moto": buckets.moto,
-    "moto-unconditional": _unconditional,
-}
-
-
-class S3Servers:
-    """S3 servers, each started when it is first asked for."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
-        self._running: dict[str, S3Server] = {}
-
-    def named(self, name: str) -> S3Server:
-        """The server of that name."""
-        if name not in self._running:
-            self._running[name] = self._stack.enter_context(SERVERS[name]())
-        return self._running[name]
-
-
-@pytest.fixture(scope="session")
-def s3_servers() -> Iterator[S3Servers]:
-    """The servers, until the session ends."""
-    with contextlib.ExitStack() as stack:
-        yield S3Servers(stack)
 
 
 @pytest.fixture(params=sorted([*STORES, *SERVERS]))

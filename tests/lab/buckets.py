@@ -41,6 +41,7 @@ class S3Server:
     profile: ProfileName
     keys: Credentials = KEYS
     ca_file: Path | None = None
+    plain_endpoint: str = ""
 
     @property
     def options(self) -> S3Options:

@@ -44,7 +44,7 @@ def root_filesystem(suite: str = ANY_SUITE) -> Path:
 
     Whoever comes while it is being built waits for it. It must not be written to.
     """
-    cache = _cache_directory()
+    cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True, mode=0o755)
     made = cache / f"{suite}-{_recipe(suite)}-{datetime.now(UTC):%Y%m%d}"
     with (cache / f"{suite}.lock").open("w") as lock:
@@ -120,6 +120,7 @@ def _recipe(suite: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _cache_directory() -> Path:
+def cache_directory() -> Path:
+    """Return where root file systems are kept; it may be empty."""
     given = os.environ.get("STRONGROOM_LAB_CACHE")
     return Path(given) if given else Path("/var/tmp/strongroom-lab-cache")

@@ -53,6 +53,8 @@ _PASSING = frozenset({408, 409, 429})
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound", "NoSuchVersion"})
 _TAIL = re.compile(r"[A-Za-z0-9._%-]*")
 _WORD = "strongroom-put"
+# Taken and given back all the time, and never data: not locked.
+_FLEETING = "leases/"
 
 
 class S3Store:
@@ -67,7 +69,7 @@ class S3Store:
         self._calls = Calls(f"s3 {address.bucket}")
         self._in_flight = InFlight(calls=options.connections, size_bytes=_IN_FLIGHT_BYTES)
         self._lock = threading.Lock()
-        self._waiting: dict[Future[None], float] = {}
+        self._waiting: dict[str, tuple[Future[None], float]] = {}
         self._failure: StrongroomError | None = None
         self._creating = tuple(threading.Lock() for _ in range(64))
 
@@ -80,23 +82,30 @@ class S3Store:
         """Write an object; see `Store.put`."""
         require_key(key)
         body, doing = bytes(data), f"writing {self._name(key)}"
-        deadline = self._deadline()
-        work = partial(self._create, key, body, doing, deadline)
         if durable:
+            self._refuse_waiting(key)
+            deadline = self._deadline()
+            work = partial(self._create, key, body, doing, deadline)
             self._answer(self._calls.submit(work), doing, deadline)
             return
         self._raise_failure()
         if not self._in_flight.enter(len(body), self._limit_seconds):
             raise self._fail(self._late(f"{doing}: other uploads"))
-        future = self._calls.submit(partial(self._create, key, body, doing, self._deadline()))
-        with self._lock:
-            self._waiting[future] = self._deadline()
-        future.add_done_callback(partial(self._uploaded, len(body)))
+        try:
+            with self._lock:
+                self._refuse_waiting(key)
+                deadline = self._deadline()
+                future = self._calls.submit(partial(self._create, key, body, doing, deadline))
+                self._waiting[key] = (future, deadline)
+        except BaseException:
+            self._in_flight.leave(len(body))
+            raise
+        future.add_done_callback(partial(self._uploaded, key, len(body)))
 
     def sync(self) -> None:
         """Wait for the uploads; see `Store.sync`."""
         with self._lock:
-            waiting = list(self._waiting.items())
+            waiting = list(self._waiting.values())
         for future, deadline in waiting:
             try:
                 self._answer(future, f"writing to {self.address}", deadline)
@@ -186,7 +195,7 @@ class S3Store:
         arguments: dict[str, Any] = {
             **self._names(key),
             **self._checksum(body),
-            **self._locking(),
+            **self._locking(key),
             "Body": body,
             "Metadata": {_WORD: word},
         }
@@ -214,9 +223,9 @@ class S3Store:
         digest = hashlib.md5(body, usedforsecurity=False).digest()
         return {"ContentMD5": base64.b64encode(digest).decode("ascii")}
 
-    def _locking(self) -> dict[str, Any]:
+    def _locking(self, key: str) -> dict[str, Any]:
         lock = self._options.lock
-        if lock is None:
+        if lock is None or key.startswith(_FLEETING):
             return {}
         return {
             "ObjectLockMode": lock.mode.upper(),
@@ -327,7 +336,12 @@ class S3Store:
                 time.sleep(wait)
                 pause *= 2
 
-    def _uploaded(self, size_bytes: int, future: Future[None]) -> None:
+    def _refuse_waiting(self, key: str) -> None:
+        # Put a moment ago: that one is the object.
+        if key in self._waiting:
+            raise self._exists(key)
+
+    def _uploaded(self, key: str, size_bytes: int, future: Future[None]) -> None:
         error = future.exception()
         if isinstance(error, StrongroomError):
             self._fail(error)
@@ -335,7 +349,7 @@ class S3Store:
             self._fail(StoreError(f"writing to {self.address}: {error}"))
         # Forgotten last: `sync` finds it among those that wait, or its failure.
         with self._lock:
-            self._waiting.pop(future, None)
+            self._waiting.pop(key, None)
         self._in_flight.leave(size_bytes)
 
     def _fail(self, error: StrongroomError) -> StrongroomError:
