@@ -9,7 +9,7 @@ import importlib
 
 import click
 
-_VERBS: tuple[str, ...] = ("pki", "verify")
+_VERBS: tuple[str, ...] = ("pki", "verify", "rotate")
 
 
 class _HostVerbs(click.Group):

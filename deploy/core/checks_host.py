@@ -14,6 +14,7 @@ _APPLY: Final = "strongroom host apply"
 DAEMON_EXPOSURE: Final = 1.5
 SERVER_EXPOSURE: Final = 5.5
 DAEMON_UNIT: Final = "strongroom.service"
+CREDENTIALS: Final = "/etc/strongroom/credentials"
 _HOMES: Final = "/root /home/* /var/lib/postgresql /var/lib/strongroom"
 
 
@@ -52,6 +53,11 @@ def _dialled(target: Target, items: tuple[str, ...]) -> tuple[str, ...]:
         if int(port) not in open_ports(target.estate, target.host.name, address):
             found.append(f"port {port} answers {address}")
     return tuple(found)
+
+
+def _credentials(target: Target) -> frozenset[str]:
+    assert target.backup_host is not None
+    return frozenset(f"{CREDENTIALS}/{name}" for name in target.backup_host.credentials)
 
 
 # What the deploys set, as far as this kernel has it and this host may set it: a container shares
@@ -227,13 +233,15 @@ _BACKUP_HOST: Final = (
         f"exposure {DAEMON_EXPOSURE} or less",
         _APPLY,
     ),
-    _shell(
-        "no-identity",
-        "nothing here can read the backups",
-        "grep -rlsIE 'AGE-SECRET-KEY-(PQ-)?1' /etc /home /root /srv/*.txt /var/lib/strongroom;"
-        " true",
-        "no identity on the backup host",
-        "take it away, and consider who has read it: docs/runbooks/lost-backup-host.md",
+    Probe(
+        id="no-identity",
+        what="nothing here can read the backups, but what restore tests are declared to need",
+        language="shell",
+        text="grep -rlsIE 'AGE-SECRET-KEY-(PQ-)?1' /etc /home /root /srv/*.txt"
+        " /var/lib/strongroom; true",
+        expected="no identity that is not a declared credential",
+        hint="take it away, and consider who has read it: docs/runbooks/lost-backup-host.md",
+        allowed=_credentials,
     ),
     _modes(
         *("mode-secrets", "keys and credentials are nobody else's"),

@@ -100,3 +100,34 @@ def new_site(hosts: Lab, files: Path) -> Site:
     assert done.code == 0, done.stderr
     site.issue()
     return site
+
+
+def with_client(hosts: Lab, name: str, site: Site) -> None:
+    """Give a host what an application needs: psql, and the CA of the servers."""
+    hosts.boot([name])
+    hosts.run(
+        name, "command -v psql || apt-get -qq -y install postgresql-client-15 >/dev/null 2>&1"
+    )
+    hosts.write(name, "/etc/server-ca.crt", (site.pki / "server-ca.crt").read_bytes())
+    hosts.write(name, "/etc/client-ca.crt", (site.pki / "client-ca.crt").read_bytes())
+
+
+def conninfo(password: str | None, **changes: str) -> str:
+    """How an application connects, but for what is changed."""
+    options = {
+        "host": "db1",
+        "dbname": "portal",
+        "user": "portal_app",
+        "sslmode": "verify-full",
+        "sslrootcert": "/etc/server-ca.crt",
+        "connect_timeout": "10",
+    } | changes
+    secret = "" if password is None else f"password={password} "
+    return secret + " ".join(f"{name}={value}" for name, value in options.items())
+
+
+def psql(hosts: Lab, name: str, connection: str, sql: str = "SELECT 1") -> Ended:
+    """Connect from a host."""
+    return hosts.run(
+        name, f'psql -XAtw "$(cat)" -c "{sql}"', stdin=connection.encode(), check=False
+    )
