@@ -9,7 +9,7 @@ PARALLEL ?= --numprocesses=auto --dist=loadfile
 # Tests start our programs a thousand times: compiling them each time would take a third of all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check coverage unit faults lock bench clean
+.PHONY: demo test check coverage unit faults soak lock bench clean
 
 demo: $(READY)
 	$(BIN)/strongroom demo
@@ -39,6 +39,10 @@ bench: $(READY)
 # What was broken on purpose, with the numbers of docs/reliability.md: an hour, alone on the machine.
 faults: $(READY)
 	FAULTS=full $(BIN)/pytest tests/faults --timeout=3600
+
+# Three hundred days of the daemon, with kills, store errors and server restarts: half an hour.
+soak: $(READY)
+	$(BIN)/python -m tests.soak $(SOAK_FLAGS)
 
 # Takes the newest versions that pyproject.toml allows and writes them down with their hashes.
 lock: $(READY)

@@ -116,13 +116,12 @@ def _upkeep(settings: Settings) -> Iterator[ScheduledJob]:
             _slotted("prune", "prune", "--apply"),
         )
     if given.verify is not None:
-        within = f"{max(1, given.verify_within // timedelta(days=1))}"
         yield _job(
             settings,
             JobKey(job="verify"),
             Schedule.parse(given.verify, zone),
             _UPKEEP_PRIORITY,
-            _slotted("verify", "verify", "--rolling", within),
+            _slotted("verify", "verify", "--all"),
         )
     if given.report is not None:
         directory = settings.reports_directory or settings.state_directory / "reports"

@@ -19,13 +19,14 @@ from backup import app
 from backup.errors import BusyError, KeyUnavailableError, SettingsError, StrongroomError
 from backup.evidence.entry import Entry
 from backup.evidence.log import EvidenceLog, read_log
+from backup.journeys.create import lock_path
 from backup.lock import exclusive
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.settings import Settings
 from scheduler.daemon import Daemon, Work
 from scheduler.events import JournalTrouble, JournalWell, Observer, Observers, SettingsRefused
-from scheduler.jobs import jobs_of
+from scheduler.jobs import JobKey, jobs_of
 from scheduler.journal import FILE_NAME, Journal, JournalError
 from scheduler.ledger import Ledger
 from scheduler.plan import Patience
@@ -41,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 # How long a run that was ended may take to clean up, beyond what its watcher gives it.
 _ABORT_LIMIT: Final = timedelta(seconds=45)
+# Children die with the daemon; cleaning up takes them this long at most.
+_ORPHAN_LIMIT: Final = timedelta(seconds=40)
+_ORPHAN_NAP: Final = timedelta(milliseconds=100)
 _CLOSE_LIMIT: Final = timedelta(seconds=20)
 _SHORTEST_WAIT: Final = timedelta(milliseconds=20)
 
@@ -51,7 +55,7 @@ class Given:
 
     `load` reads the settings anew; `options` go to every child. `reloaded` is handed new settings
     before they are in force, and may refuse them with a `SettingsError`. In each `tick` the daemon
-    looks what is due at least once.
+    looks what is due at least once. `alarm` makes what it sleeps by.
     """
 
     load: Callable[[], Settings]
@@ -59,6 +63,7 @@ class Given:
     environment: Mapping[str, str]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     tick: timedelta = TICK
+    alarm: Callable[[], AlarmClock] = AlarmClock
     observers: tuple[Observer, ...] = ()
     reloaded: Callable[[Settings], None] = lambda _: None
 
@@ -125,7 +130,7 @@ class _Service:
         self._observers = Observers(given.observers)
         self._manager = Manager(given.environment)
         self._received: list[signal.Signals] = []
-        self.alarm = AlarmClock()
+        self.alarm = given.alarm()
         clock = given.clock
         self._ledger = Ledger(
             lambda: _open_journal(journal_path(settings), clock),
@@ -273,10 +278,25 @@ class _Service:
                     extra={"action": "journal_rebuilt"},
                 )
         dead = interrupted(self._ledger.open)
+        for record in dead:
+            self._wait_for_orphan(record.key)
         entries = self._entries() if dead else []
         for record in dead:
             done = is_done(record, entries, self._backup_ids)
             self._daemon.settle(settled(record, done=done, now=now, patience=self._work.patience))
+
+    def _wait_for_orphan(self, key: JobKey) -> None:
+        """Wait for a backup that outlives its daemon by a moment: it may be about to succeed."""
+        if key.job != "backup":
+            return
+        path = lock_path(self._settings.state_directory, self._repository.id, key.database)
+        end = time.monotonic() + _ORPHAN_LIMIT.total_seconds()
+        while time.monotonic() < end:
+            try:
+                with exclusive(path, "looking for a run of the daemon before"):
+                    return
+            except BusyError:
+                time.sleep(_ORPHAN_NAP.total_seconds())
 
     def _entries(self) -> list[Entry]:
         return list(read_log(self._repository.store).entries())

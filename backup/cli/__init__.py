@@ -33,6 +33,7 @@ _VERBS = (
     "status",
     "doctor",
     "store",
+    "daemon",
     "host",
     "demo",
 )

@@ -94,6 +94,11 @@ class _Dumped:
     has_passwords: bool
 
 
+def lock_path(state_directory: Path, repository_id: str, name: str) -> Path:
+    """Return the file that a backup of that name holds locked on its host, to its last word."""
+    return state_directory / "locks" / f"{repository_id}-{encode_name(name)}.lock"
+
+
 async def plan(source: Source) -> tuple[Part, ...]:
     """Return the parts that a backup would have now; nothing is written anywhere."""
     async with hold_snapshot(
@@ -124,7 +129,9 @@ async def create(
     started = clock()
     run = f"{repository.id}-{encode_name(source.name)}"
     with (
-        exclusive(state_directory / "locks" / f"{run}.lock", f"backing up {source.name}"),
+        exclusive(
+            lock_path(state_directory, repository.id, source.name), f"backing up {source.name}"
+        ),
         unfinished_list(state_directory / "unfinished" / f"{run}.chunks") as unfinished,
         held(repository.store, "backup", clock=clock) as lease,
     ):

@@ -20,6 +20,7 @@ WITH_KEYS, WITHOUT_KEYS = "With the copy of its keys", "Without a copy of its ke
 def test_every_runbook_is_followed_here() -> None:
     """A new one has to come with its test."""
     assert {path.stem for path in RUNBOOKS.iterdir()} == {
+        "daemon",
         "damaged-repository",
         "first-backup",
         "lost-backup-host",
@@ -159,3 +160,13 @@ def test_a_damaged_repository(
     all_of_them = here.bash("strongroom verify --all --repository $REPOSITORY")
     assert all_of_them.code == (0 if has_copy else 3)
     assert ("no good copy" in done.stdout) is not has_copy
+
+
+def test_the_daemon_is_put_to_work_and_finds_its_journal_again(backed_up: Situation) -> None:
+    """A job is promised when it is first seen; without a journal the evidence log tells."""
+    settings = backed_up.directory / "strongroom.toml"
+    settings.write_text(f'repository = "{backed_up.repository}"\n', encoding="utf-8")
+    done = backed_up.follow(RUNBOOKS / "daemon.md")
+    assert done.stdout.count("0 * * * * Europe/London") == 2
+    assert "policy.set" in done.stdout
+    assert "found in the evidence log" in done.stderr

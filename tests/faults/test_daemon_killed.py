@@ -1,0 +1,96 @@
+"""The daemon is killed with SIGKILL at its state transitions: the next one finishes or records."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from backup.postgres.dsn import Dsn
+from scheduler.plan import OPEN, State
+from tests.faults.conftest import Numbers
+from tests.faults.test_daemon import next_hour
+from tests.faults.vault import Vault
+from tests.faults.watched import PATIENT, Watched, until
+from tests.lab.servers import LabServer
+
+KILLED = -9
+# The next start has this long to finish or record what the last one left.
+LIMIT = 60.0
+JOBS = {
+    "backup": "",
+    "restore-test-latest": "\n[schedules]\nrestore_test_latest = '0 * * * *'\n",
+    "verify": "\n[schedules]\nverify = '0 * * * *'\n",
+    "prune": "\n[schedules]\nprune = '0 * * * *'\n\n[retention]\nkeep_last = 1\nminimum_age = 0\n",
+}
+
+
+def make(directory: Path, server: LabServer, dsn: Dsn, job: str) -> Watched:
+    """A daemon that does that job, and backups if it needs one."""
+    vault = Vault.make(directory, server, dsn)
+    watched = Watched.make(vault, more=PATIENT + JOBS[job])
+    if job != "backup":
+        assert vault.run(
+            "backup", "--config", watched.config, "--name", "portal"
+        ).code == 0  # fmt: skip
+        text = watched.config.read_text(encoding="utf-8")
+        watched.config.write_text(text.replace('schedule = "0 * * * *"\n', ""), encoding="utf-8")
+    return watched
+
+
+def transitions(watched: Watched) -> int:
+    """How many transitions there are from a start to the end of one slot."""
+    report = watched.vault.directory / "report"
+    daemon = watched.start(once=True, report=str(report))
+    assert daemon.ended() == 0, daemon.text
+    return int(report.read_text(encoding="ascii"))
+
+
+@pytest.fixture
+def trials(numbers: Numbers, chance: random.Random) -> tuple[Numbers, random.Random]:
+    """How often, and at which moments."""
+    return numbers, chance
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_next_start_finishes_or_records(
+    tmp_path: Path,
+    any_server: LabServer,
+    portal: Dsn,
+    trials: tuple[Numbers, random.Random],
+    job: str,
+) -> None:
+    """Within a minute; nothing half-made is visible, and no process or cluster is left."""
+    numbers, chance = trials
+    watched = make(tmp_path, any_server, portal, job)
+    assert watched.start(once=True).ended() == 0  # the job begins now
+    due = next_hour(watched.now())
+    watched.go_to(due + timedelta(seconds=1))
+    total = transitions(watched)
+    every = list(range(1, total + 1))
+    wanted = numbers.of({"backup": 6, "restore-test-latest": 2}.get(job, 2), total)
+    killed = 0
+    for at in sorted(chance.sample(every, min(wanted, total))):
+        due += timedelta(hours=1)
+        watched.go_to(due + timedelta(seconds=1))
+        daemon = watched.start(once=True, kill_at=at)
+        killed += daemon.ended(120) == KILLED
+        began = time.monotonic()
+        with watched.running():
+            until(
+                lambda due=due: [  # type: ignore[misc]
+                    one for one in watched.records() if one.due == due and one.state not in OPEN
+                ],
+                watched.records,
+            )
+            assert time.monotonic() - began < LIMIT
+        watched.assert_nothing_left()
+        assert watched.vault.verified().is_good
+        assert watched.unaccounted() == []
+    assert killed
+    states = {one.state for one in watched.records()}
+    assert states <= {State.DONE, State.FAILED, State.MISSED}
+    print(f"{job}: {killed} kills at {total} transitions")  # noqa: T201
