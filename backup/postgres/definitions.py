@@ -35,6 +35,9 @@ _RIGHTS: Final = """(
 # Each yields: oid, part (0, or the number within), definition, owner, acl, acl_type, relation,
 # is_validated. `{c}` is the catalogue itself.
 _SORTED: Final = "(SELECT string_agg(u, ',' ORDER BY u) FROM unnest({}) u)"
+# Newer minor versions note something of their own there, which is no property and is not dumped.
+_OPTIONS: Final = """(SELECT string_agg(u, ',' ORDER BY u) FROM unnest(a.attoptions) u
+  WHERE u NOT LIKE 'pg\\_attver=%')"""
 _EMPTY: Final = "NULL::oid AS owner, NULL::aclitem[] AS acl, 'r' AS acl_type"
 _NO_TABLE: Final = "0::oid AS relation, NULL::bool AS is_validated"
 
@@ -69,7 +72,7 @@ CROSS JOIN LATERAL (
   SELECT string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
       a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attcompression,
       coalesce(a.attstattarget, -1),
-      {_SORTED.format("a.attoptions")},
+      {_OPTIONS},
       {_SORTED.format("a.attfdwoptions")},
       CASE WHEN a.attcollation <> y.typcollation THEN a.attcollation::regcollation END,
       pg_get_expr(b.adbin, b.adrelid), col_description(c.oid, a.attnum)),
