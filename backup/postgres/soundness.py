@@ -152,10 +152,14 @@ async def _pages(session: Session) -> Check:
     findings = []
     heaps, trees = await session.fetch(_HEAPS), await session.fetch(_TREES)
     for heap in heaps:
-        found = await session.fetch_value(
-            f"SELECT count(*) FROM {schema}.verify_heapam($1::int8::oid::regclass)",  # noqa: S608 - quoted
-            heap["oid"],
-        )
+        try:
+            found = await session.fetch_value(
+                f"SELECT count(*) FROM {schema}.verify_heapam($1::int8::oid::regclass)",  # noqa: S608 - quoted
+                heap["oid"],
+            )
+        except PostgresError:  # a page that can't even be read
+            findings.append(_corrupt(f"table {heap['name']}", "damaged"))
+            continue
         if found:
             findings.append(_corrupt(f"table {heap['name']}", f"{found} damaged places"))
     for tree in trees:
