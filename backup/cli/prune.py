@@ -138,6 +138,8 @@ def _for_programs(result: Pruned | PrunePlan | BlockedPlan) -> dict[str, object]
             "spared": {key.id.text: reason for key, reason in result.spared.items()},
             "condemned": result.condemned,
             "swept": result.swept,
+            "locked": result.locked,
+            "locked_until": result.locked_until,
             "postponed": result.postponed,
         }
     elif not isinstance(result, BlockedPlan):
@@ -176,6 +178,11 @@ def _print(result: Pruned | PrunePlan | BlockedPlan) -> None:
             f"Deleted {len(result.deleted)} backups; {result.condemned} objects marked as left"
             f" over, {result.swept} marked earlier deleted"
         )
+        if result.locked:
+            click.echo(
+                f"{result.locked} objects are locked by the store, the first until"
+                f" {result.locked_until or 'for good'}"
+            )
     else:
         click.echo(
             f"Would delete {len(retention.expired)} backups, mark {len(result.condemn)} objects as"

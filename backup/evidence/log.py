@@ -7,6 +7,7 @@ or written anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -177,11 +178,16 @@ class StoredLog:
 
 
 def read_log(store: Store) -> StoredLog:
-    """Return all that lies in a store's log, unchecked but for the names."""
-    return StoredLog(
-        lines=tuple(_numbered(store, LOG_ENTRIES_PREFIX)),
-        notes=tuple(_numbered(store, LOG_CHECKPOINTS_PREFIX)),
-    )
+    """Return all that lies in a store's log, unchecked but for the names.
+
+    Others may append meanwhile, so the notes come first: what they vouch for was there before.
+    """
+    notes = dict(_numbered(store, LOG_CHECKPOINTS_PREFIX))
+    lines = tuple(_numbered(store, LOG_ENTRIES_PREFIX))
+    for size in range(max(notes, default=0) + 1, len(lines) + 1):
+        with contextlib.suppress(NotFoundError):
+            notes[size] = store.get(log_checkpoint_key(size))
+    return StoredLog(lines=lines, notes=tuple(notes.items()))
 
 
 def _numbered(store: Store, prefix: str) -> Iterator[tuple[int, bytes]]:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from backup.errors import LockedError
 from backup.evidence.entry import Detail, EntryType
 from backup.evidence.log import EvidenceLog
 from backup.evidence.pruned import planned_details
@@ -41,13 +42,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What a prune did. `spared` were to go and came into use, or were pinned, meanwhile."""
+    """What a prune did.
+
+    `spared` were to go, and stay for now: they came into use, were pinned meanwhile, or the store
+    has locked them. `locked` objects stay until their lock ends, at the earliest `locked_until`.
+    """
 
     plan: PrunePlan
     deleted: tuple[BackupKey, ...]
     spared: Mapping[BackupKey, str]
     condemned: int
     swept: int
+    locked: int
+    locked_until: datetime | None
     postponed: str | None
 
 
@@ -59,6 +66,8 @@ class _Progress:
     spared: dict[BackupKey, str] = field(default_factory=dict)
     condemned: int = 0
     swept: int = 0
+    locked: int = 0
+    locked_until: datetime | None = None
     postponed: str | None = None
 
 
@@ -179,21 +188,34 @@ class _Act:
         if new:
             self.done.postponed = f"backup {min(new).id} was finished meanwhile"
             return
-        store = self.sight.repository.store
         self.progress.begin("sweeping", self.plan.swept)
         for sweep in self.plan.sweeps:
+            is_gone = True
             for some in _groups(sweep.keys):
                 self.lease.check()
                 with ThreadPoolExecutor(self.sight.jobs, thread_name_prefix="sweep") as pool:
-                    list(pool.map(store.delete, some))
-                self.done.swept += len(some)
+                    gone = list(pool.map(self._is_deleted, some))
+                is_gone = is_gone and all(gone)
+                self.done.swept += sum(gone)
                 self.progress.advance(len(some))
-            store.delete(sweep.list_key)
+            if is_gone:  # what is locked is tried again by the next prune
+                self._is_deleted(sweep.list_key)
 
     def clear_leases(self) -> None:
         """Remove leases that count no more."""
         for key in self.plan.ended_leases:
+            self._is_deleted(key)
+
+    def _is_deleted(self, key: str) -> bool:
+        """Delete an object; return whether it is gone, or locked by the store."""
+        try:
             self.sight.repository.store.delete(key)
+        except LockedError as error:
+            until = self.done.locked_until
+            self.done.locked += 1
+            self.done.locked_until = min(filter(None, (until, error.until)), default=None)
+            return False
+        return True
 
     def _spared(self, key: BackupKey) -> str | None:
         """Return why a backup stays after all, or None."""
@@ -206,11 +228,16 @@ class _Act:
 
     def _delete(self, key: BackupKey) -> None:
         store = self.sight.repository.store
-        store.delete(key.manifest)
+        try:
+            store.delete(key.manifest)
+        except LockedError as error:
+            until = "for good" if error.until is None else f"until {error.until:%Y-%m-%d %H:%M} UTC"
+            self.done.spared[key] = f"locked by the store {until}"
+            return
         # From here on the backup does not exist; what is left of it is swept if we die now.
         self._say(key)
         for name in list(store.list(key.prefix)):
-            store.delete(name)
+            self._is_deleted(name)
         self.done.deleted.append(key)
         _log.info("backup %s is deleted", key.id, extra={"action": "backup_deleted"})
 
@@ -238,6 +265,8 @@ def _pruned(made: PrunePlan, done: _Progress) -> Pruned:
         spared=done.spared,
         condemned=done.condemned,
         swept=done.swept,
+        locked=done.locked,
+        locked_until=done.locked_until,
         postponed=done.postponed,
     )
 

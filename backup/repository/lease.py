@@ -80,15 +80,13 @@ def name_of(key: BackupKey) -> str:
 def read_leases(store: Store, kinds: Iterable[LeaseKind] | None = None) -> list[Lease]:
     """Return the newest object of every chain, alive or not. Raises `IntegrityError`."""
     wanted = None if kinds is None else frozenset(kinds)
-    for _ in range(_ATTEMPTS):
-        newest = {
-            (kind, id_): number
-            for (kind, id_), number in _newest(store).items()
-            if wanted is None or kind in wanted
-        }
-        with contextlib.suppress(NotFoundError):
-            return [_read(store, kind, id_, n) for (kind, id_), n in sorted(newest.items())]
-    raise StoreError(f"the leases in {store.address} change faster than they can be read")
+    newest = _newest(store)
+    found = [
+        _current(store, kind, id_, number)
+        for (kind, id_), number in sorted(newest.items())
+        if wanted is None or kind in wanted
+    ]
+    return [lease for lease in found if lease is not None]
 
 
 def keys_of_ended(store: Store, now: datetime) -> list[str]:
@@ -196,6 +194,18 @@ def _kind(text: str) -> LeaseKind:
 
 def _key(kind: LeaseKind, id_: str, number: int) -> str:
     return f"{LEASES_PREFIX}{kind}-{id_}.{number:06}.json"
+
+
+def _current(store: Store, kind: LeaseKind, id_: str, number: int) -> Lease | None:
+    """Return what counts of a chain: it may be renewed, or end, while it is read."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(NotFoundError):
+            return _read(store, kind, id_, number)
+        later = _newest(store).get((kind, id_))
+        if later is None:
+            return None
+        number = later
+    raise StoreError(f"the leases in {store.address} change faster than they can be read")
 
 
 def _read(store: Store, kind: LeaseKind, id_: str, number: int) -> Lease:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,61 @@ def test_a_store_that_is_down_fails_a_prune_loudly(tmp_path: Path) -> None:
     lab.store = store
     assert lab.repository.backups() == before
     assert GRACE > DAY
+
+
+class KillingStore(FaultyDeletes):
+    """A store whose n-th call is the last that this process makes, before or after it acts."""
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            self.calls += 1
+            is_due = self.calls == self._at
+        if is_due and not self._acts_first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return is_due
+
+    def _fail_late(self, is_due: bool) -> None:
+        if is_due:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(lab: PruneLab, root: Path, *, at: int, acts_first: bool) -> bool:
+    """Prune in a process that is killed at its n-th call; whether it was."""
+    process = os.fork()
+    if process == 0:
+        try:
+            lab.store = KillingStore(LocalStore(root), at=at, acts_first=acts_first)
+            lab.prune()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(process, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("acts_first", [False, True], ids=["before", "after"])
+def test_a_prune_is_killed_at_its_nth_call(
+    tmp_path: Path, numbers: Numbers, *, acts_first: bool
+) -> None:
+    """SIGKILL: its lease stays until it expires, and then the next one finishes everything."""
+    at = kills = 0
+    step = numbers.of(17, 1)
+    while True:
+        at += step
+        root = tmp_path / f"r{at}"
+        lab = PruneLab.make(LocalStore(root), tmp_path / f"s{at}")
+        before = history(lab)
+        if not killed(lab, root, at=at, acts_first=acts_first):
+            break
+        kills += 1
+        lab.store = LocalStore(root)
+        assert lab.damages() == ()
+        assert set(lab.repository.backups()) <= set(before)
+        assert [what for what in lab.wrong_in_log() if "no checkpoint" not in what] == []
+        lab.now += timedelta(minutes=36)
+        lab.prune_until_nothing_is_left()
+        assert len(lab.repository.backups()) == 3
+        assert lab.damages() == ()
+        assert lab.garbage() == set()
+        assert lab.wrong_in_log() == ()
+        assert list(lab.store.list("leases/")) == []
+    assert kills >= numbers.of(3, 60)

@@ -44,6 +44,7 @@ class PruneLab:
     chance: random.Random = field(default_factory=lambda: random.Random(7))
     policy: Policy = KEEP_TWO
     of_database: Mapping[str, Policy] = field(default_factory=dict)
+    jobs: int = 2
 
     @classmethod
     def make(cls, store: Store, state: Path) -> PruneLab:
@@ -123,7 +124,7 @@ class PruneLab:
             allowed=allowed(),
             claims=[] if head is None else [Claim(who="this host", head=head)],
             unfinished=frozenset(),
-            jobs=2,
+            jobs=self.jobs,
         )
 
     @property
@@ -183,7 +184,7 @@ class PruneLab:
 
     def wrong_in_log(self) -> tuple[str, ...]:
         """What the auditor's look finds."""
-        return audit(self.repository, allowed(), []).wrong
+        return audit(self.repository, allowed(), [], now=self.now).wrong
 
 
 def ids(keys: Iterable[BackupKey]) -> list[str]:

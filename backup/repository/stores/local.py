@@ -23,6 +23,8 @@ from backup.repository.stores.incoming import INCOMING, Incoming, sync_directory
 
 _BATCH_BYTES = 32 * 2**20
 _DIRECTORY_MODE = 0o750
+# `backups/<name>`, `chunks/<2 hex>`: others may be about to write there.
+_SHARED_LEVELS = 2
 
 # A file under .incoming/ and the key's path that it is to be linked to.
 _Batch: TypeAlias = list[tuple[Path, Path]]
@@ -108,10 +110,21 @@ class LocalStore:
         try:
             path.unlink()
             sync_directory(path.parent)
+            self._remove_empty(path.parent)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise _store_error(f"deleting {path}", error) from error
+
+    def _remove_empty(self, directory: Path) -> None:
+        """Remove what a backup leaves: directories of its own, which no writer makes again."""
+        for above in (directory, *directory.parents):
+            if len(above.relative_to(self._root).parts) < _SHARED_LEVELS + 1:
+                return
+            try:
+                above.rmdir()
+            except OSError:  # not empty, or gone
+                return
 
     def close(self) -> None:
         """Forget what was not published and remove this writer's temporary files."""
