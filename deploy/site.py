@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploy.core.firewall import render_server
+from deploy.core.firewall import render_backup_host, render_server
 from deploy.ops.barrier import barrier
+from deploy.roles.backup_host import backup_host
 from deploy.roles.base import base
 from deploy.roles.firewall import firewall
 from deploy.roles.objects import objects
@@ -19,7 +20,7 @@ from deploy.run import checked_estate, declared_name
 estate = checked_estate()
 name = declared_name(host)
 database_server = estate.server(name)
-backup_host = estate.backup_host(name)
+declared_backup_host = estate.backup_host(name)
 
 base(site=estate.site)
 if database_server is not None:
@@ -29,3 +30,6 @@ barrier(name="every server is up")
 if database_server is not None:
     objects(estate=estate, declared=database_server)
 barrier(name="every server is as declared")
+if declared_backup_host is not None:
+    firewall(rules=render_backup_host(estate, name))
+    backup_host(estate=estate, declared=declared_backup_host)

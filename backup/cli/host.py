@@ -9,7 +9,7 @@ import importlib
 
 import click
 
-_VERBS: tuple[str, ...] = ("pki", "verify", "rotate")
+_VERBS: tuple[str, ...] = ("plan", "apply", "pki", "wheels", "verify", "rotate")
 
 
 class _HostVerbs(click.Group):

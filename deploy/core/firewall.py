@@ -7,6 +7,7 @@ from typing import Final
 
 from deploy.core.hba import effective_rules
 from deploy.core.model import (
+    DAEMON_METRICS_PORT,
     NODE_EXPORTER_PORT,
     POSTGRES_EXPORTER_PORT,
     Estate,
@@ -63,12 +64,11 @@ def render_server(estate: Estate, name: str) -> str:
     return _render(estate.site, server.host, ways, (NODE_EXPORTER_PORT, POSTGRES_EXPORTER_PORT))
 
 
-def render_backup_host(estate: Estate, name: str, metrics_port: int | None) -> str:
+def render_backup_host(estate: Estate, name: str) -> str:
     """Return the rules of a backup host: nobody but operators and the monitoring comes in."""
     backup_host = estate.backup_host(name)
     assert backup_host is not None
-    scraped = (NODE_EXPORTER_PORT, *(() if metrics_port is None else (metrics_port,)))
-    return _render(estate.site, backup_host.host, [], scraped)
+    return _render(estate.site, backup_host.host, [], (NODE_EXPORTER_PORT, DAEMON_METRICS_PORT))
 
 
 def _render(site: Site, host: Host, ways: list[_Way], scraped: tuple[int, ...]) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from backup import settings as daemon_settings
 from backup.errors import SettingsError
 from backup.settings import Settings
+from deploy.core.backuphost import completed_settings
 from deploy.core.consistency import contradictions
 from deploy.core.model import BackupHost, DatabaseServer, Estate, Host, Site
 from deploy.core.types import Declared
@@ -63,8 +64,8 @@ def parse_estate(hosts: Iterable[InventoryHost]) -> Estate:
     """Return what an inventory declares. Raises `SettingsError` with every mistake there is."""
     problems = _Problems()
     servers: list[DatabaseServer] = []
-    backup_hosts: list[BackupHost] = []
     sites: list[tuple[str, Any]] = []
+    waiting: list[InventoryHost] = []
     for host in hosts:
         problems.found += _unknown_keys(host)
         sites.append((host.name, host.data.get("site")))
@@ -72,15 +73,17 @@ def parse_estate(hosts: Iterable[InventoryHost]) -> Estate:
             if server := _server(host, problems):
                 servers.append(server)
         elif BACKUP_HOSTS in host.groups:
-            if backup_host := _backup_host(host, problems):
-                backup_hosts.append(backup_host)
+            waiting.append(host)
         else:
             problems.found.append(
                 f"{host.name} is in neither of the groups {DATABASE_SERVERS} and {BACKUP_HOSTS}"
             )
+    # A backup host's connections follow from the servers.
+    found = (_backup_host(host, tuple(servers), problems) for host in waiting)
+    backup_hosts = tuple(one for one in found if one is not None)
     site = _site(sites, problems)
     if site is not None and not problems.found:
-        estate = Estate(site=site, servers=tuple(servers), backup_hosts=tuple(backup_hosts))
+        estate = Estate(site=site, servers=tuple(servers), backup_hosts=backup_hosts)
         problems.found += contradictions(estate)
         if not problems.found:
             return estate
@@ -120,11 +123,16 @@ def _server(host: InventoryHost, problems: _Problems) -> DatabaseServer | None:
     return problems.make(DatabaseServer, f"{host.name}: ", table | {"host": _host(host)})
 
 
-def _backup_host(host: InventoryHost, problems: _Problems) -> BackupHost | None:
+def _backup_host(
+    host: InventoryHost, servers: tuple[DatabaseServer, ...], problems: _Problems
+) -> BackupHost | None:
     table = _table(host, "backup_host", problems)
-    given = table.get("settings", {})
+    given = table.get("settings")
+    table["settings"] = completed_settings(
+        dict(given) if isinstance(given, Mapping) else {}, servers
+    )
     try:
-        table["parsed"] = daemon_defaults(given)
+        table["parsed"] = daemon_defaults(table["settings"])
     except SettingsError as error:
         problems.found.append(f"{host.name}: backup_host.{error.message}")
         problems.make(Host, f"{host.name}: host.", _host(host))

@@ -47,3 +47,21 @@ class FileEntry(FactBase[Entry | None]):
             is_directory=kind == "directory",
             sha256=output[1].split()[0] if len(output) > 1 else None,
         )
+
+
+class FileText(FactBase[str | None]):
+    """The text of a file that holds no secret; None if it is not there."""
+
+    @staticmethod
+    def default() -> str | None:
+        """It is not there."""
+        return None
+
+    def command(self, path: str) -> str:
+        """Return what prints it."""
+        quoted = shlex.quote(path)
+        return f"[ ! -f {quoted} ] || {{ echo; cat {quoted}; }}"
+
+    def process(self, output: list[str]) -> str | None:
+        """Return the text."""
+        return "\n".join(output[1:]) if output else None

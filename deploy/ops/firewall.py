@@ -11,7 +11,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deploy.facts.files import FileEntry
+from deploy.facts.files import FileEntry, FileText
 from deploy.facts.system import Printed
 from deploy.ops import files, record
 from deploy.ops.record import Commands
@@ -34,7 +34,7 @@ def rules(path: str, content: str) -> Commands:
     if entry is not None and entry.sha256 == hashlib.sha256(encoded).hexdigest():
         yield from files.keep(path, encoded, owner="root", group="root", mode="0755")
         return
-    record.change(path, expected="as declared", observed="other rules")
+    record.lines(path, content, host.get_fact(FileText, path=path))
     yield StringCommand(
         _TRY.format(path=shlex.quote(path)), _stdin=base64.encodebytes(encoded).decode()
     )

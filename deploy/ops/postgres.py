@@ -30,7 +30,7 @@ from deploy.facts.cluster import (
     ServedSerial,
     ServerStateOf,
 )
-from deploy.facts.files import FileEntry
+from deploy.facts.files import FileEntry, FileText
 from deploy.facts.system import HardwareOf
 from deploy.ops import files, record
 from deploy.ops.record import Commands
@@ -115,8 +115,7 @@ def settings(server: DatabaseServer) -> Commands:
     if entry is not None and entry.sha256 == hashlib.sha256(content).hexdigest():
         yield from files.keep(path, content, owner="postgres", group="postgres", mode="0644")
         return
-    observed = "not there" if entry is None else "another content"
-    record.change(path, expected="as declared", observed=observed)
+    record.lines(path, content.decode(), host.get_fact(FileText, path=path))
     yield StringCommand(
         _TRY_SETTINGS.format(**_paths(server)), _stdin=base64.encodebytes(content).decode()
     )
@@ -148,7 +147,7 @@ def access(server: DatabaseServer, content: str) -> Commands:
             path, content.encode(), owner="postgres", group="postgres", mode="0640"
         )
         return
-    record.change(path, expected="as declared", observed="other rules")
+    record.lines(path, content, host.get_fact(FileText, path=path))
     yield StringCommand(
         _TRY_ACCESS.format(**_paths(server)), _stdin=base64.encodebytes(content.encode()).decode()
     )
@@ -245,7 +244,6 @@ def database(server: DatabaseServer, declared: Database) -> Commands:
         DatabaseStateOf, port=server.port, database=declared.name, backup_role=role
     )
     if observed is None:
-        record.change(f"database {declared.name}", expected="as declared", observed="not there")
         yield record.failing(f"database {declared.name}", "is not there, or the server is down")
         return
     planned, found = plan_database(declared, observed, server.backup, server.undeclared)

@@ -14,11 +14,13 @@ from typing import Final, Literal, TypeAlias
 
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from deploy.core.sql import Change, Finding
 
 VARIABLE: Final = "STRONGROOM_DEPLOY_RECORD"
+# A file that differs in more lines than this is another file.
+_SHOWN_LINES: Final = 12
 Commands: TypeAlias = Generator[StringCommand, None, None]
 Kind: TypeAlias = Literal["change", "finding", "failure"]
 
@@ -47,12 +49,42 @@ def findings(found: Iterable[Finding]) -> None:
 
 def failing(item: str, problem: str) -> StringCommand:
     """Note why it can't go on, and return a command that fails: an exception ends every host."""
-    _write("failure", item, expected="", observed=problem)
+    # While changes are only looked for, what an earlier operation will make is not there yet.
+    kind: Kind = "failure" if state.is_executing else "change"
+    _write(kind, item, expected="", observed=problem)
     return StringCommand("false", "#", _comment(problem))
 
 
 def _comment(text: str) -> str:
     return "".join(one if one.isalnum() or one in " .,:/-_" else " " for one in text)
+
+
+def lines(item: str, expected: str, observed: str | None) -> None:
+    """Note each line in which a file without secrets differs; comments do not count."""
+    if observed is None:
+        change(item, expected="as declared", observed="not there")
+        return
+    wanted, found = _said(expected), _said(observed)
+    lacking = [line for line in wanted if line not in found]
+    beside = [line for line in found if line not in wanted]
+    if len(lacking) + len(beside) > _SHOWN_LINES or not (lacking or beside):
+        change(item, expected="as declared", observed="another content")
+        return
+    for line in beside:
+        change(item, expected="no such line", observed=line)
+    for line in lacking:
+        change(item, expected=line, observed="no such line")
+
+
+def _said(text: str) -> list[str]:
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
+
+
+def _operation() -> str:
+    if host.current_op_hash is None:
+        return ""
+    return ", ".join(sorted(state.get_op_meta(host.current_op_hash).names))
 
 
 def _write(kind: Kind, item: str, *, expected: str, observed: str) -> None:
@@ -65,6 +97,7 @@ def _write(kind: Kind, item: str, *, expected: str, observed: str) -> None:
         {
             "kind": kind,
             "host": host.name,
+            "operation": _operation(),
             "item": item,
             "expected": expected,
             "observed": observed,

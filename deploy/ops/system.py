@@ -49,7 +49,10 @@ def unit(unit_name: str, *, is_running: bool = True) -> Commands:
         yield StringCommand(f"systemctl -q enable {quoted}")
     if is_running and not found.is_active:
         record.change(f"unit {unit_name}", expected="running", observed="not running")
-        yield StringCommand(f"systemctl start {quoted}")
+        # One that failed too often in a row is refused until that is forgotten.
+        yield StringCommand(
+            f"systemctl reset-failed {quoted} 2>/dev/null; systemctl start {quoted}"
+        )
 
 
 @operation()
@@ -62,6 +65,27 @@ def daemon_reload(unit_name: str, drop_in: str) -> Commands:
     if found.needs_reload or drop_in not in found.drop_ins:
         record.change(f"unit {unit_name}", expected="read by systemd", observed="changed on disk")
         yield StringCommand("systemctl daemon-reload")
+
+
+@operation()
+def fresh(unit_name: str, watched: str) -> Commands:
+    """Restart a unit that began before one of its files (the shell's words) was changed."""
+    began = f'began=$(date -d "$(systemctl show -p ActiveEnterTimestamp --value {unit_name})" +%s)'
+    newer = f'for f in {watched}; do [ "$(stat -c %Y "$f")" -le "$began" ] || echo "$f"; done'
+    changed = host.get_fact(Printed, script=f"{began}\n{newer}")
+    if changed:
+        names = ", ".join(changed.split())
+        record.change(f"unit {unit_name}", expected="started with its files", observed=names)
+        yield StringCommand(f"systemctl restart {shlex.quote(unit_name)}")
+
+
+@operation()
+def doctor(item: str, run: str) -> Commands:
+    """Fail unless a check on the host succeeds: nothing is changed by it."""
+    said = host.get_fact(Printed, script=f"{run}\necho $?") or ""
+    *lines, code = said.splitlines() or ["", "127"]
+    if code != "0":
+        yield record.failing(item, "; ".join(line.strip() for line in lines if line) or "fails")
 
 
 @operation()

@@ -86,8 +86,25 @@ backup_host = {
     "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
     "wheels_directory": "~/strongroom/wheels",
     "postgresql_majors": [15],
-    # The daemon's own settings file (docs/settings.md).
+    # Files of the secrets directory's `credentials/`. This one is the identity that restore tests
+    # open backups with: a key of its own, and one that a firm may keep on a host of its own.
+    "credentials": ["restore-test-identity"],
+    # The daemon's own settings file (docs/settings.md). A database that a server above declares
+    # needs no connection string: it is reached over TLS by the certificate of this host.
     "settings": {
         "repository": "/srv/strongroom",
+        "identity": "/etc/strongroom/credentials/restore-test-identity",
+        "zone": "Europe/London",
+        "rpo_target": "PT2H",
+        "rto_target": "PT1H",
+        "databases": {"portal": {"schedule": "7 * * * *"}},
+        "retention": {"keep_daily": 14, "keep_weekly": 8, "keep_monthly": 12},
+        "schedules": {
+            "prune": "30 3 * * *",
+            "verify": "0 4 * * *",
+            "restore_test_latest": "0 5 * * 0",
+            "restore_test_random": "0 5 * * 3",
+            "report": "0 6 1 * *",
+        },
     },
 }

@@ -35,6 +35,7 @@ class Site:
             "STRONGROOM_LAB": f"10.77.{self.hosts.number}",
             "STRONGROOM_LAB_DIRECTORY": str(self.hosts.directory),
             "STRONGROOM_LAB_FILES": str(self.files),
+            "STRONGROOM_LAB_RECIPIENT": (self.files / "restore-test.pub").read_text().strip(),
         }
 
     @property
@@ -90,14 +91,21 @@ def new_site(hosts: Lab, files: Path) -> Site:
     for name, text in (("audit.key", key.text), ("audit.key.pub", f"{key.public_key.line}\n")):
         (files / name).write_text(text)
         (files / name).chmod(0o600)
+    restore_test = X25519Identity.generate()
+    (files / "restore-test.pub").write_text(f"{restore_test.recipient.text}\n")
+    credentials = files / "secrets/credentials"
+    credentials.mkdir(parents=True, mode=0o700)
+    (credentials / "restore-test-identity").write_text(f"{restore_test.text}\n")
+    (credentials / "restore-test-identity").chmod(0o600)
     passwords = files / "secrets/passwords"
     passwords.mkdir(parents=True, mode=0o700)
     passwords.parent.chmod(0o700)
     for role, password in PASSWORDS.items():
         (passwords / role).write_text(f"{password}\n")
         (passwords / role).chmod(0o600)
-    done = site.host_verb("pki init", "-R", files / "recipients.txt")
-    assert done.code == 0, done.stderr
+    for verb, *arguments in (("pki init", "-R", files / "recipients.txt"), ("wheels",)):
+        done = site.host_verb(str(verb), *arguments)
+        assert done.code == 0, done.stderr
     site.issue()
     return site
 
