@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backup import keyring, logmemory, storeaccess
 from backup.crypto.allowed_signers import AllowedSigners
@@ -19,10 +20,6 @@ from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.create import Source
 from backup.journeys.prunelook import Rules, Sight
-from backup.journeys.restoreplan import Destination
-from backup.journeys.restoretest import Examiner
-from backup.journeys.scratchlook import Workshop
-from backup.journeys.stored import Trust
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.manifest import sha256_hex
@@ -33,6 +30,12 @@ from backup.settings import Settings, config_path
 from backup.testpolicy import Question, RestoreTestPolicy
 from backup.unfinished import unfinished_objects
 from backup.version import VERSION
+
+# What only some verbs need is imported when they ask for it: a backup spends a tenth of a second
+# less on starting.
+if TYPE_CHECKING:
+    from backup.journeys.restoreplan import Destination
+    from backup.journeys.restoretest import Examiner
 
 
 def open_store(settings: Settings) -> Store:
@@ -222,6 +225,8 @@ def open_backup(settings: Settings, selector: str, database: str | None) -> Open
 
 def destination(settings: Settings, dsn: str, tables: Sequence[str]) -> Destination:
     """Return where a restore goes."""
+    from backup.journeys.restoreplan import Destination  # noqa: PLC0415 - when it is asked for
+
     return Destination(
         dsn=Dsn.parse(dsn, os.environ),
         jobs=settings.jobs,
@@ -249,6 +254,10 @@ def restore_test_policy(settings: Settings) -> RestoreTestPolicy:
 
 def examiner(settings: Settings, repository: Repository) -> Examiner:
     """Return what a restore test needs: an identity to read with, keys to sign its report with."""
+    from backup.journeys.restoretest import Examiner  # noqa: PLC0415 - when it is asked for
+    from backup.journeys.scratchlook import Workshop  # noqa: PLC0415
+    from backup.journeys.stored import Trust  # noqa: PLC0415
+
     identities = load_identities(settings.identity)
     keys = load_writing_keys(settings, repository)
     return Examiner(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -82,6 +83,7 @@ def root(verbose: bool, heartbeat: bool) -> None:
 def main() -> NoReturn:
     """Run the command line and exit with the documented code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    gc.set_threshold(50_000, 20, 20)  # loading makes many objects and no garbage
     _work_in_batches()
     try:
         code = root(standalone_mode=False)
