@@ -35,9 +35,20 @@ class Tenancy:
 
     def take(self) -> None:
         """Take the lease. Raises `BusyError` if another daemon has it, `StoreError`."""
-        self._lease = take_lease(
-            self._store, "daemon", clock=self._clock, is_dead=self._is_predecessor
-        )
+        before = self._ledger.note(_NOTE)
+
+        def is_predecessor(held: Lease) -> bool:
+            return _is_of(held, before)
+
+        # Killed between taking and noting, nobody would know whose it is.
+        self._ledger.set_notes({_NOTE: _noted(None)})
+        try:
+            self._lease = take_lease(
+                self._store, "daemon", clock=self._clock, is_dead=is_predecessor
+            )
+        except BaseException:
+            self._ledger.set_notes({_NOTE: before})
+            raise
         self._note()
 
     def check(self) -> bool:
@@ -80,18 +91,23 @@ class Tenancy:
         number = self._lease.lease.number
         if number != self._noted:
             self._noted = number
-            value = {"host": platform.node(), "process": os.getpid(), "number": number}
-            self._ledger.set_notes({_NOTE: json.dumps(value)})
+            self._ledger.set_notes({_NOTE: _noted(number)})
 
-    def _is_predecessor(self, held: Lease) -> bool:
-        """Whether a lease is one of the daemon that had this journal before, which is dead."""
-        try:
-            noted = json.loads(self._ledger.note(_NOTE) or "null")
-            return (
-                held.host == platform.node() == noted["host"]
-                and held.process == noted["process"]
-                # It may have been renewed once since that was noted.
-                and held.number - noted["number"] in {0, 1}
-            )
-        except (ValueError, TypeError, KeyError):
-            return False
+
+def _noted(number: int | None) -> str:
+    """Return what is noted of this process's lease; its number may not be known yet."""
+    return json.dumps({"host": platform.node(), "process": os.getpid(), "number": number})
+
+
+def _is_of(held: Lease, note: str | None) -> bool:
+    """Whether a lease is the one that a daemon, which is dead, noted as its own."""
+    try:
+        noted = json.loads(note or "null")
+        return (
+            held.host == platform.node() == noted["host"]
+            and held.process == noted["process"]
+            # It may have been renewed once since that was noted.
+            and (noted["number"] is None or held.number - noted["number"] in {0, 1})
+        )
+    except (ValueError, TypeError, KeyError):
+        return False
