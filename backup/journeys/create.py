@@ -26,7 +26,7 @@ from backup.evidence.slot import Slot, answering
 from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
 from backup.journeys.openings import Opening
 from backup.journeys.progress import Progress
-from backup.journeys.reuse import Reusable, check_reused, find_reusable
+from backup.journeys.reuse import Reusable, check_reused, find_reusable, keep_locked
 from backup.journeys.threads import Running, run_each, to_end
 from backup.leases import held
 from backup.lock import exclusive
@@ -180,6 +180,7 @@ async def create(
                     lease=lease,
                 )
             )
+            await to_end(partial(keep_locked, repository, keys.files, writer.reused))
         except BaseException as error:
             await to_end(partial(_log_failure, log, named, error, clock()))
             raise

@@ -7,7 +7,7 @@ these only what is in the store.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from backup.crypto.allowed_signers import AllowedSigners
@@ -16,7 +16,14 @@ from backup.leases import HeldLease
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.garbage import MINIMUM_GRACE, condemned_chunks
 from backup.repository.known import KnownChunks
-from backup.repository.layout import CHUNKS_PREFIX, BackupKey, parse_chunk_object_key
+from backup.repository.layout import (
+    CHUNKS_PREFIX,
+    BackupKey,
+    chunk_object_key,
+    parse_chunk_object_key,
+)
+from backup.repository.manifest import RepositoryFile
+from backup.repository.stores.base import LockingStore
 from backup.unfinished import UnfinishedList
 
 _log = logging.getLogger(__name__)
@@ -129,6 +136,18 @@ def _check_long_run(repository: Repository, referred: frozenset[bytes], lease: H
             f" {len(missing | referred & condemned)} of its chunks are deleted or about to be",
             hint="run the backup again; raise sweep_grace of [retention] if runs take this long",
         )
+
+
+def keep_locked(
+    repository: Repository, files: Iterable[RepositoryFile], reused: Iterable[bytes]
+) -> None:
+    """Have what this backup uses again locked as long as what it wrote, where the store locks."""
+    store = repository.store
+    if isinstance(store, LockingStore):
+        keys = [*(file.name for file in files), *map(chunk_object_key, sorted(reused))]
+        count = store.keep_locked(keys)
+        if count:
+            _log.info("%d locks are extended", count, extra={"action": "locks_extended"})
 
 
 def _present_objects(repository: Repository) -> set[bytes]:

@@ -8,8 +8,8 @@ store to this page.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from backup.errors import StoreError
 
@@ -65,3 +65,14 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
+
+
+@runtime_checkable
+class LockingStore(Protocol):
+    """A store that can keep an object from being deleted by anyone, for a time."""
+
+    def keep_locked(self, keys: Iterable[str]) -> int:
+        """Have each object locked for as long as one that is written now; return how many were not.
+
+        Does nothing where the settings ask for no lock.
+        """

@@ -16,8 +16,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +37,7 @@ from backup.errors import (
 from backup.repository.stores.base import Buffer, is_key, require_key
 from backup.repository.stores.calls import Calls, InFlight
 from backup.repository.stores.s3errors import BROKEN_OFF, FOREIGN, code_of, status_of, translated
-from backup.repository.stores.s3options import S3Address, S3Options
+from backup.repository.stores.s3options import Lock, S3Address, S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -54,7 +54,7 @@ _ABSENT = frozenset({"NoSuchKey", "404", "NotFound", "NoSuchVersion"})
 _TAIL = re.compile(r"[A-Za-z0-9._%-]*")
 _WORD = "strongroom-put"
 # Taken and given back all the time, and never data: not locked.
-_FLEETING = "leases/"
+_FLEETING = ("leases/", "condemned/", "pins/")
 
 
 class S3Store:
@@ -163,22 +163,22 @@ class S3Store:
             raise NotFoundError(f"{key} is not in {self.address}")
         return _lock_end(found)
 
-    def extend_lock(self, key: str, until: datetime) -> None:
-        """Lock an object until `until` at least; a lock that is longer stays as it is."""
-        current = self.locked_until(key)
+    def keep_locked(self, keys: Iterable[str]) -> int:
+        """Extend the locks of objects that are used again; see `LockingStore.keep_locked`."""
         lock = self._options.lock
-        if lock is None or (current is not None and current >= until):
-            return
-        self._run(
-            f"locking {self._name(key)}",
-            lambda: self._client.put_object_retention(
-                **self._names(key),
-                Retention={
-                    "Mode": "GOVERNANCE" if lock.mode == "governance" else "COMPLIANCE",
-                    "RetainUntilDate": until,
-                },
-            ),
-        )
+        if lock is None:
+            return 0
+        now = datetime.now(UTC)
+
+        def keep(key: str) -> bool:
+            current = self.locked_until(key)
+            if current is not None and current >= now + lock.duration:
+                return False
+            self._extend_lock(key, lock, now + lock.duration + lock.margin)
+            return True
+
+        with ThreadPoolExecutor(self._options.connections, thread_name_prefix="lock") as pool:
+            return sum(pool.map(keep, keys))
 
     def hold(self, key: str, *, is_held: bool) -> None:
         """Set or lift an object's legal hold: a lock without an end."""
@@ -187,6 +187,18 @@ class S3Store:
             f"holding {self._name(key)}",
             lambda: self._client.put_object_legal_hold(
                 **self._names(key), LegalHold={"Status": "ON" if is_held else "OFF"}
+            ),
+        )
+
+    def _extend_lock(self, key: str, lock: Lock, until: datetime) -> None:
+        self._run(
+            f"locking {self._name(key)}",
+            lambda: self._client.put_object_retention(
+                **self._names(key),
+                Retention={
+                    "Mode": "GOVERNANCE" if lock.mode == "governance" else "COMPLIANCE",
+                    "RetainUntilDate": until,
+                },
             ),
         )
 
@@ -229,7 +241,7 @@ class S3Store:
             return {}
         return {
             "ObjectLockMode": lock.mode.upper(),
-            "ObjectLockRetainUntilDate": datetime.now(UTC) + lock.duration,
+            "ObjectLockRetainUntilDate": datetime.now(UTC) + lock.duration + lock.margin,
         }
 
     def _listed(self, prefix: str) -> Iterator[str]:
@@ -282,12 +294,13 @@ class S3Store:
         except _AbsentError:
             return
         except StoreError as error:
+            found: Mapping[str, Any] = {}
             with contextlib.suppress(StrongroomError):
                 found = self._head(key, version) or {}
-                until = _lock_end(found)
-                is_held = found.get("ObjectLockLegalHoldStatus") == "ON"
-                if is_held or (until is not None and until > datetime.now(UTC)):
-                    raise _locked(key, until, is_held=is_held) from error
+            until = _lock_end(found)
+            is_held = found.get("ObjectLockLegalHoldStatus") == "ON"
+            if is_held or (until is not None and until > datetime.now(UTC)):
+                raise _locked(key, until, is_held=is_held) from error
             raise
 
     def _head(self, key: str, version: str | None = None) -> Mapping[str, Any] | None:

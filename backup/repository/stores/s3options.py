@@ -122,10 +122,19 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """With which lock each object is written, and for how long from then."""
+    """With which lock each object is written, and for how long from then.
+
+    Written are locks longer by `margin`, so that an object which is used again and again has its
+    lock extended now and then, and not by every backup.
+    """
 
     mode: LockMode
     duration: timedelta
+
+    @property
+    def margin(self) -> timedelta:
+        """A quarter of the duration, a month at most."""
+        return min(self.duration / 4, timedelta(days=30))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,155 @@
+"""A thief with the daemon's own S3 credentials, and locks, on a real S3 server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from backup.errors import LockedError, StoreError
+from backup.policies import Role, policy
+from backup.repository.stores.s3 import S3Store
+from backup.repository.stores.s3options import Lock, S3Address
+from tests.lab.buckets import S3Server
+from tests.lab.radosgw import new_user
+
+LOCK = Lock(mode="compliance", duration=timedelta(hours=1))
+KEY = "chunks/3f/object"
+DATA = b"sealed" * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """A bucket with Object Lock, and one user for each role; all rights come from the policies."""
+
+    bucket: str
+    of_role: dict[Role, S3Server]
+
+    def store(self, role: Role, lock: Lock = LOCK) -> S3Store:
+        """The bucket, with the credentials of a role."""
+        return self.of_role[role].store(self.bucket, "vault", lock=lock)
+
+
+@pytest.fixture(scope="module")
+def users(s3_servers: Any) -> Users:
+    """Three users, whose rights are what `strongroom store policy` prints."""
+    server: S3Server = s3_servers.named("radosgw")
+    bucket = server.new_bucket(has_lock=True)
+    address = S3Address(bucket=bucket, prefix="vault")
+    statements, of_role = [], {}
+    for role in ("writer", "reader", "pruner"):
+        name = f"{role}-{bucket}"
+        of_role[role] = replace(server, keys=new_user(server, name))
+        text = policy(role, address, principal=f"arn:aws:iam:::user/{name}", profile="ceph")
+        statements += json.loads(text)["Statement"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    server.client.put_bucket_policy(Bucket=bucket, Policy=document)
+    return Users(bucket, of_role)
+
+
+def refused(call: Callable[..., object], **arguments: Any) -> bool:
+    """The server says no."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] in {400, 403, 405}
+        return True
+    return False
+
+
+def test_a_writer_writes_and_reads_and_a_reader_reads(users: Users) -> None:
+    """What their work takes."""
+    users.store("writer").put("chunks/aa/1", DATA, durable=False)
+    users.store("writer").put("leases/x", DATA)
+    writer = users.store("writer")
+    writer.put("chunks/aa/2", DATA)
+    writer.delete("leases/x")
+    for role in ("writer", "reader", "pruner"):
+        store = users.store(role)
+        assert "chunks/aa/2" in list(store.list("chunks/"))
+        assert store.get("chunks/aa/2") == DATA
+        assert "leases/x" not in list(store.list(""))
+    with pytest.raises(StoreError, match="403"):
+        users.store("reader").put("chunks/aa/3", DATA)
+
+
+def test_a_thief_with_the_daemons_credentials_destroys_nothing(users: Users) -> None:
+    """He deletes, overwrites, shortens and lifts locks: each version that was written is there."""
+    users.store("writer").put(KEY, DATA)
+    thief: Any = users.of_role["writer"].client
+    at = {"Bucket": users.bucket, "Key": f"vault/{KEY}"}
+    version = thief.head_object(**at)["VersionId"]
+    soon = datetime.now(UTC) + timedelta(seconds=5)
+    retention = {"Mode": "COMPLIANCE", "RetainUntilDate": soon}
+    governance = {"Mode": "GOVERNANCE", "RetainUntilDate": soon}
+    assert refused(thief.delete_object, **at)
+    assert refused(thief.delete_object, **at, VersionId=version)
+    assert refused(thief.delete_object, **at, VersionId=version, BypassGovernanceRetention=True)
+    assert refused(thief.put_object_retention, **at, Retention=retention)
+    assert refused(thief.put_object_retention, **at, Retention=governance)
+    assert refused(thief.delete_bucket, Bucket=users.bucket)
+    assert refused(thief.delete_bucket_policy, Bucket=users.bucket)
+    assert refused(
+        thief.put_bucket_lifecycle_configuration,
+        Bucket=users.bucket,
+        LifecycleConfiguration={
+            "Rules": [
+                {
+                    "ID": "x",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": ""},
+                    "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+                }
+            ]
+        },
+    )
+    assert refused(
+        thief.put_bucket_versioning,
+        Bucket=users.bucket,
+        VersioningConfiguration={"Status": "Suspended"},
+    )
+    # Overwriting adds a version: it hides the object and does not destroy it.
+    thief.put_object(**at, Body=b"ransom")
+    assert users.store("reader").get(KEY) == b"ransom"
+    reader: Any = users.of_role["reader"].client
+    assert reader.get_object(**at, VersionId=version)["Body"].read() == DATA
+
+
+def test_not_even_a_pruner_deletes_what_is_locked(users: Users) -> None:
+    """It is told until when."""
+    users.store("writer").put("chunks/bb/1", DATA)
+    with pytest.raises(LockedError, match="lock until") as caught:
+        users.store("pruner").delete("chunks/bb/1")
+    left = (caught.value.until or datetime.now(UTC)) - datetime.now(UTC)
+    assert timedelta(minutes=50) < left < timedelta(minutes=80)
+    assert users.store("reader").get("chunks/bb/1") == DATA
+
+
+def test_a_pruner_deletes_for_good_what_is_not_locked(users: Users) -> None:
+    """No version is left to pay for."""
+    users.store("writer").put("leases/y", DATA)
+    pruner = users.store("pruner")
+    pruner.delete("leases/y")
+    pruner.delete("leases/y")
+    client: Any = users.of_role["pruner"].client
+    found = client.list_object_versions(Bucket=users.bucket, Prefix="vault/leases/y")
+    assert not found.get("Versions")
+    assert not found.get("DeleteMarkers")
+
+
+def test_a_chunk_that_is_used_again_stays_locked(users: Users) -> None:
+    """Its lock is extended when less than the duration is left, and only then."""
+    short = Lock(mode="compliance", duration=timedelta(minutes=10))
+    users.store("writer", short).put("chunks/cc/1", DATA)
+    before = users.store("writer").locked_until("chunks/cc/1")
+    assert users.store("writer").keep_locked(["chunks/cc/1"]) == 1
+    assert users.store("writer").keep_locked(["chunks/cc/1"]) == 0
+    after = users.store("writer").locked_until("chunks/cc/1")
+    assert before is not None
+    assert after is not None
+    assert after - before > timedelta(minutes=45)
