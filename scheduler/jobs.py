@@ -104,6 +104,11 @@ def _restore_tests(settings: Settings, name: str) -> Iterator[ScheduledJob]:
             )
 
 
+def _days(period: timedelta) -> int:
+    """Return whole days, and at least one: then each run reads everything."""
+    return max(1, period // timedelta(days=1))
+
+
 def _upkeep(settings: Settings) -> Iterator[ScheduledJob]:
     given = settings.schedules
     zone = given.zone or settings.zone
@@ -121,7 +126,7 @@ def _upkeep(settings: Settings) -> Iterator[ScheduledJob]:
             JobKey(job="verify"),
             Schedule.parse(given.verify, zone),
             _UPKEEP_PRIORITY,
-            _slotted("verify", "verify", "--all"),
+            _slotted("verify", "verify", "--all", "--within", str(_days(given.verify_within))),
         )
     if given.report is not None:
         directory = settings.reports_directory or settings.state_directory / "reports"

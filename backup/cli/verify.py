@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 )
 @click.argument("backup", required=False)
 @click.option("--all", "every", is_flag=True, help="All backups there are.")
+@click.option(
+    "--within",
+    "days",
+    type=click.IntRange(1, 3650),
+    metavar="DAYS",
+    help="With --all: only the share that is due, so that daily runs read each chunk in DAYS days.",
+)
 @settings_options
 @database_option
 @signers_option
@@ -40,6 +47,7 @@ def command(
     *,
     backup: str | None,
     every: bool,
+    days: int | None,
     config: Path | None,
     repository: str | None,
     state_directory: Path | None,
@@ -59,11 +67,13 @@ def command(
     from backup import app
     from backup.cli.output import print_json, size, watch
     from backup.errors import IntegrityError, StrongroomError, UnpinnedError
-    from backup.journeys.verify import record, verify
+    from backup.journeys.verify import due_share, record, verify
     from backup.leases import reading
 
     if every == (backup is not None):
         raise click.UsageError("name a backup, `latest`, or --all")
+    if days is not None and (not every or database is not None):
+        raise click.UsageError("--within goes with --all, and not with --database")
     settings = load_settings(
         config,
         repository=repository,
@@ -75,6 +85,8 @@ def command(
     opened = app.open_repository(settings)
     keys = opened.backups(database) if backup is None else [opened.find(backup, database)]
     identities = () if settings.identity is None else app.load_identities(settings.identity)
+    log, unheard = app.open_log(settings, opened), None
+    share = None if days is None else due_share(log, days, now=datetime.now(UTC))
     with (
         watch() as progress,
         reading(opened.store, "verify", keys, clock=lambda: datetime.now(UTC)),
@@ -84,10 +96,10 @@ def command(
             keys,
             app.load_allowed_signers(settings, opened),
             identities=identities,
+            share=share,
             jobs=settings.jobs,
             progress=progress,
         )
-    log, unheard = app.open_log(settings, opened), None
     try:
         if log is not None:
             record(found, log, now=datetime.now(UTC), slot=slot)
@@ -112,7 +124,8 @@ def command(
         raise unheard
     if not as_json:
         depth = "decrypted and authenticated" if found.is_decrypted else "compared by SHA-256"
+        part = "" if share is None else f" of {found.all_objects} (the share that is due)"
         click.echo(
-            f"Good: {len(found.backups)} backups, {found.objects} objects, "
+            f"Good: {len(found.backups)} backups, {found.objects} objects{part}, "
             f"{size(found.object_bytes)} {depth}"
         )

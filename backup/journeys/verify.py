@@ -7,6 +7,7 @@ read. What is damaged is listed in full; one damaged object never hides the next
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from backup.errors import (
     StoreError,
     StrongroomError,
 )
-from backup.evidence.entry import EntryType
+from backup.evidence.entry import Detail, Entry, EntryType
 from backup.evidence.log import EvidenceLog
 from backup.evidence.slot import Slot, answering
 from backup.journeys.archives import find_chunk_key
@@ -30,6 +31,7 @@ from backup.journeys.progress import Progress
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.chunks import ChunkRef, check_object
 from backup.repository.layout import BackupKey, chunk_object_key
+from backup.repository.share import Share, day_of, share_due
 
 _IN_FLIGHT_PER_JOB = 2
 # One object that cannot be read, or not opened, must not hide the next.
@@ -50,7 +52,10 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was read and found. `unpinned` are backups whose signer nothing here vouches for."""
+    """What was read and found. `unpinned` are backups whose signer nothing here vouches for.
+
+    `objects` were read, of `all_objects` that the backups refer to: fewer if `share` says which.
+    """
 
     backups: tuple[str, ...]
     unpinned: tuple[str, ...]
@@ -58,6 +63,8 @@ class Verified:
     objects: int
     object_bytes: int
     damages: tuple[Damage, ...]
+    all_objects: int
+    share: Share | None = None
 
     @property
     def is_good(self) -> bool:
@@ -76,10 +83,40 @@ def record(found: Verified, log: EvidenceLog, *, now: datetime, slot: Slot | Non
             "is_decrypted": found.is_decrypted,
             "damages": len(found.damages),
             "unpinned": len(found.unpinned),
+            **_coverage(found),
             **answering(slot),
         },
         now=now,
     )
+
+
+def _coverage(found: Verified) -> dict[str, Detail]:
+    """Return what an entry says of a verification that read a share."""
+    if found.share is None:
+        return {}
+    return {
+        "within_days": found.share.days,
+        "day": found.share.day,
+        "shares": len(found.share.due),
+        "all_objects": found.all_objects,
+    }
+
+
+def due_share(log: EvidenceLog | None, days: int, *, now: datetime) -> Share:
+    """Return the share of today, and of the days since the log tells of the last one.
+
+    A log that is not whole tells of nothing here; `record` is what it will be a failure for.
+    """
+    last = None
+    with contextlib.suppress(StrongroomError):
+        found = None if log is None else log.newest(lambda entry: _is_share(entry, days))
+        day = None if found is None else found.details.get("day")
+        last = day if isinstance(day, int) else None
+    return share_due(days, today=day_of(now), last=last)
+
+
+def _is_share(entry: Entry, days: int) -> bool:
+    return entry.type is EntryType.VERIFY_FINISHED and entry.details.get("within_days") == days
 
 
 def verify(
@@ -88,10 +125,13 @@ def verify(
     allowed: AllowedSigners | None,
     *,
     identities: Sequence[Identity] = (),
+    share: Share | None = None,
     jobs: int,
     progress: Progress,
 ) -> Verified:
     """Read everything that `keys` refer to, each object once, and return what was found.
+
+    With a share: all manifests, lists and catalogues, and the chunks that are due.
 
     Raises `NotFoundError` if there is nothing to verify, `KeyUnavailableError` if the identities
     do not open the repository: neither may look like a result.
@@ -125,9 +165,10 @@ def verify(
         else:
             check_object(repository.object(ref), ref, chunk_object_key(ref.sha256))
 
-    object_bytes = sum(ref.object_bytes for ref in refs)
+    due = list(refs) if share is None else share.of(refs)
+    object_bytes = sum(ref.object_bytes for ref in due)
     progress.begin("verifying", object_bytes)
-    for ref, failure in _failures(check, iter(refs), jobs, progress):
+    for ref, failure in _failures(check, iter(due), jobs, progress):
         damages.note(failure, refs[ref])
     return Verified(
         backups=tuple(key.id.text for key in keys),
@@ -135,9 +176,11 @@ def verify(
             signed.manifest.backup_id for signed in manifests if signed.signer.principal is None
         ),
         is_decrypted=bool(identities),
-        objects=len(refs),
+        objects=len(due),
         object_bytes=object_bytes,
         damages=damages.found,
+        all_objects=len(refs),
+        share=share,
     )
 
 

@@ -17,6 +17,7 @@ from backup.journeys.pins import pin, unpin
 from backup.journeys.progress import Silent
 from backup.journeys.prune import plan, prune
 from backup.journeys.prunelook import PrunePlan
+from backup.journeys.verify import Verified, due_share, record, verify
 from backup.leases import held, reading
 from backup.repository.chunks import encode_list
 from backup.repository.layout import BackupId, BackupKey
@@ -27,6 +28,7 @@ from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
 from backup.unfinished import unfinished_objects
 from tests.lab.prunes import DAY, GRACE, KEEP_TWO, START, PruneLab
+from tests.samples import allowed
 
 
 @pytest.fixture
@@ -402,3 +404,28 @@ def test_stores_of_both_kinds_are_pruned_alike(tmp_path: Path) -> None:
         lab.back_up(START - days * DAY)
     lab.prune_until_nothing_is_left()
     assert len(list((tmp_path / "repository/backups/portal").iterdir())) == 2
+
+
+def test_verify_reads_a_share_a_day_and_makes_up_for_days_that_were_missed(lab: PruneLab) -> None:
+    """Damage is found within the period; the log says how much of all was read."""
+    keys = lab.repository.backups()
+
+    def read() -> Verified:
+        share = due_share(lab.log, 4, now=lab.now)
+        found = verify(
+            lab.repository, keys, allowed(), share=share, jobs=1, progress=Silent()
+        )  # fmt: skip
+        record(found, lab.log, now=lab.now)
+        lab.now += DAY
+        return found
+
+    shares = [read() for _ in range(4)]
+    assert sum(one.objects for one in shares) == shares[0].all_objects
+    lab.now += DAY
+    late = read()
+    assert late.share is not None
+    assert len(late.share.due) == 2
+    lab.now += 9 * DAY
+    damaged = next(iter(lab.store.list("chunks/")))
+    lab.store.delete(damaged)
+    assert any(damaged in damage.what for damage in read().damages)
