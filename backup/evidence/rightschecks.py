@@ -24,7 +24,7 @@ def roles(sides: Sides) -> Check:
         if expected != observed:
             findings.append(
                 Finding(
-                    code=Code.ROLE_ABSENT,
+                    code=Code.ROLE_ABSENT if other is None else Code.ROLE_DIFF,
                     what=f"role {role.name}",
                     expected="there" if other is None else expected,
                     observed=observed,

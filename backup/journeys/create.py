@@ -21,7 +21,7 @@ from pathlib import Path
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import PostgresError, StrongroomError
 from backup.evidence.entry import Detail, EntryType
-from backup.evidence.log import TELLS_OF_A_BACKUP, EvidenceLog
+from backup.evidence.log import TELLS_OF_A_BACKUP, Appended, EvidenceLog
 from backup.evidence.slot import Slot, answering
 from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
 from backup.journeys.openings import Opening
@@ -141,8 +141,11 @@ async def create(
         key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
         log = open_log(repository.store, repository.id, keys.signing_key, state_directory)
         named = {**_named(key), **answering(slot)}
-        begun = await to_end(partial(log.append, EntryType.BACKUP_STARTED, named, now=clock()))
+        begun: list[Appended] = []  # also if the run is cancelled while this is logged
         try:
+            await to_end(
+                lambda: begun.append(log.append(EntryType.BACKUP_STARTED, named, now=clock()))
+            )
             reusable = await to_end(
                 partial(find_reusable, repository, source.name, allowed, unfinished)
             )
@@ -182,7 +185,8 @@ async def create(
             )
             await to_end(partial(keep_locked, repository, keys.files, writer.reused))
         except BaseException as error:
-            await to_end(partial(_log_failure, log, named, error, clock()))
+            if begun:
+                await to_end(partial(_log_failure, log, named, error, clock()))
             raise
         snapshot = dumped.snapshot
         manifest = Manifest(
@@ -207,7 +211,7 @@ async def create(
             catalog_sha256=catalog_sha256,
             has_digests=dumped.catalog.digests is not None,
             previous=_previous(reusable.previous),
-            log=begun.head,
+            log=begun[0].head,
             warnings=(*reusable.warnings, *_warnings(dumped)),
         )
 

@@ -95,8 +95,12 @@ async def restore_test(
     """
     lock = examiner.state_directory / "locks" / f"restore-test-{examiner.repository.id}.lock"
     with exclusive(lock, "testing a restore"):
-        begun = await to_end(partial(_begin, examiner, choice, database, clock, random, slot=slot))
+        made: list[_Begun] = []  # also if the run is cancelled while this is logged
         try:
+            await to_end(
+                lambda: made.append(_begin(examiner, choice, database, clock, random, slot=slot))
+            )
+            begun = made[0]
             record = Record(clock)
             with reading(examiner.repository.store, "restore-test", [begun.key], clock=clock):
                 signed, seen = await _examine(examiner, begun, record, clock, progress)
@@ -104,7 +108,8 @@ async def restore_test(
             report = compose(around, record, seen, clock())
             published = await to_end(partial(_publish, examiner, begun, report, clock))
         except BaseException as error:
-            await to_end(partial(_abort, examiner, begun, error, clock))
+            for one in made:
+                await to_end(partial(_abort, examiner, one, error, clock))
             raise
     return Concluded(report=report, published=published)
 

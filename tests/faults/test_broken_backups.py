@@ -96,6 +96,7 @@ def test_a_healthy_backup_has_no_code(repository: LabRepository, whole: Dsn) -> 
 
 LOST = {
     "missing role": ("DROP ROLE corpus_spare", "ROLE_ABSENT"),
+    "changed role": ("ALTER ROLE corpus_spare CREATEDB", "ROLE_DIFF"),
     "dropped grant": ("REVOKE SELECT ON prices FROM corpus_reader", "ACL_DIFF"),
     "missing table": ("DROP TABLE clients", "SCHEMA_DIFF"),
     "half the rows": ("DELETE FROM notes WHERE id % 2 = 0", "ROWCOUNT_DIFF"),

@@ -128,3 +128,19 @@ def open_tests(log: list[Entry]) -> list[str]:
         for one in log
         if one.type is EntryType.RESTORE_TEST_STARTED and one.details["report"] not in ended
     ]
+
+
+def test_interrupted_while_its_beginning_is_logged_it_has_an_end(
+    portal: Dsn, scratch: Path
+) -> None:
+    """The first reading of the clock cancels the test before its first entry is written."""
+    with lab_repository() as repository:
+        repository.back_up(portal)
+        done, _ = run_until(repository, scratch, 1)
+        assert done is None
+        log = list(read_log(repository.opened.store).entries())
+    assert [entry.type for entry in log[-2:]] == [
+        EntryType.RESTORE_TEST_STARTED,
+        EntryType.RESTORE_TEST_ABORTED,
+    ]
+    assert open_tests(log) == []

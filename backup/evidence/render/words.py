@@ -42,6 +42,7 @@ _FOUND = {
     Code.EMPTY_RESTORE: "nothing was restored",
     Code.SCHEMA_DIFF: "the structure differs",
     Code.ROLE_ABSENT: "a role is missing",
+    Code.ROLE_DIFF: "a role has other attributes",
     Code.OWNER_DIFF: "the owner differs",
     Code.ACL_DIFF: "the rights differ",
     Code.RLS_DIFF: "row security differs",

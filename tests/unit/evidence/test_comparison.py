@@ -181,7 +181,7 @@ CHANGES: dict[str, tuple[Callable[[Catalog], Catalog], list[tuple[str, str]]]] =
     ),
     "an attribute of a role": (
         lambda whole: replace(whole, roles=(whole.roles[0], role("reader", is_superuser=True))),
-        [("ROLE_ABSENT", "role reader")],
+        [("ROLE_DIFF", "role reader")],
     ),
     "a membership": (
         lambda whole: replace(whole, roles=(role("owner"), role("reader"))),
