@@ -103,6 +103,8 @@ def _of_the_host(facts: Facts, now: datetime) -> Iterator[Problem]:
             what=f"messages cannot be delivered: {facts.notifier.error or 'no reason given'}",
             since=facts.notifier.failing_since,
             hint="strongroom config check; the credential notify-urls",
+            # Whom it could not be told will not hear of this either.
+            is_settled=facts.notifier.is_partial,
         )
 
 

@@ -42,12 +42,13 @@ class Alive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
-    """Since when messages could not be delivered, and why."""
+    """Since when messages could not be delivered, and why; `is_partial`: not everywhere."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     since: UtcTime
     error: str
+    is_partial: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,7 @@ class Looker:
                 configured=self._configured,
                 failing_since=undelivered.since if undelivered else None,
                 error=undelivered.error if undelivered else None,
+                is_partial=undelivered is not None and undelivered.is_partial,
             ),
             log_problems=view.problems,
             log_entries=view.size,

@@ -7,6 +7,7 @@ hangs, further deliveries to it fail at once instead of piling up.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,7 +85,9 @@ def _place(number: int, url: SecretStr) -> tuple[str, Any]:
     asset = apprise.AppriseAsset(
         app_id="strongroom", app_desc="strongroom", app_url="", secure_logging=True
     )
-    place = apprise.Apprise.instantiate(text, asset=asset, suppress_exceptions=True)
+    with warnings.catch_warnings():  # it loads a hundred plugins, and some are old-fashioned
+        warnings.simplefilter("ignore", DeprecationWarning)
+        place = apprise.Apprise.instantiate(text, asset=asset, suppress_exceptions=True)
     if place is None:
         shown = scheme if scheme.isalnum() and len(scheme) <= 20 else "no scheme"
         raise SettingsError(

@@ -44,11 +44,11 @@ def keep(
     journal_path: Path, alive: Alive, state: AlertState | None, undelivered: Undelivered | None
 ) -> None:
     """Write down what people know, and that the daemon is alive; `state` None: as before."""
-    notes = {
+    notes: dict[str, str | None] = {
         ALIVE_NOTE: encode(alive).decode(),
-        NOTIFIER_NOTE: None if undelivered is None else encode(undelivered).decode(),
     }
     if state is not None:
+        notes[NOTIFIER_NOTE] = None if undelivered is None else encode(undelivered).decode()
         notes[ALERTS_NOTE] = encode(state).decode()
     try:
         journal = Journal.open(journal_path)

@@ -151,11 +151,15 @@ class VerifyStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifierStatus:
-    """Whether people can be told. `failing_since`: since when a message could not be delivered."""
+    """Whether people can be told. `failing_since`: since when a message could not be delivered.
+
+    `is_partial`: it was delivered somewhere else.
+    """
 
     configured: int
     failing_since: datetime | None
     error: str | None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

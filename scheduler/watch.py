@@ -26,7 +26,7 @@ from scheduler.health import assess
 from scheduler.journal import FILE_NAME
 from scheduler.journalview import TICK_LIMIT, Alive, Undelivered
 from scheduler.look import Looker
-from scheduler.notify import Notifiers
+from scheduler.notify import Delivery, Notifiers
 from scheduler.outcomes import Outcome
 from scheduler.recollection import keep, recall
 from scheduler.status import DaemonState, Severity, Status
@@ -220,17 +220,17 @@ class Watch:
             delivery = outlets.notifiers.deliver(message)
             if delivery.is_told:
                 self._state = told(self._state, message, now=now)
-            self._mind(delivery.failed, now)
+            self._mind(delivery, now)
 
-    def _mind(self, failed: tuple[str, ...], now: datetime) -> None:
+    def _mind(self, delivery: Delivery, now: datetime) -> None:
         """Remember that a place could not be reached, or that all could."""
-        if not failed:
+        if not delivery.failed:
             self._undelivered = None
             return
-        error = "; ".join(failed)
+        error = "; ".join(delivery.failed)
         _log.warning("a message was not delivered: %s", error, extra={"action": "notify_failed"})
         since = self._undelivered.since if self._undelivered else now
-        self._undelivered = Undelivered(since=since, error=error)
+        self._undelivered = Undelivered(since=since, error=error, is_partial=delivery.is_told)
 
     def _keep(self) -> None:
         alive = Alive(pid=os.getpid(), since=self._started, tick=self._moved_at or self._started)
