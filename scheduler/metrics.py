@@ -202,7 +202,7 @@ def _lists(status: Status) -> Iterator[Metric]:
     running = GaugeMetricFamily(
         f"{_PREFIX}job_running_since_timestamp_seconds",
         "When a job that is at work began",
-        labels=["job", "database"],
+        labels=["kind", "database"],
     )
     begun: dict[tuple[str, str], float] = {}
     for one in status.running:

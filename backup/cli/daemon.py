@@ -40,8 +40,10 @@ def command(
     USR1 prints where every thread is.
     """
     import os
+    from datetime import UTC, datetime
 
-    from scheduler.service import Given, serve
+    from scheduler.service import Given, named, serve
+    from scheduler.signals import Signals
 
     def load() -> Settings:
         return load_settings(config, repository=repository, state_directory=state_directory)
@@ -49,15 +51,19 @@ def command(
     if dry_run:
         _print_outlook(load(), as_json=as_json)
         return 0
-    _set_up_logging(as_json=as_json or load().log_format == "json")
-    return serve(
-        Given(
-            load=load,
-            options=() if config is None else ("--config", str(config.absolute())),
-            environment=dict(os.environ),
-        ),
-        once=once,
-    )
+    settings = load()
+    _set_up_logging(as_json=as_json or settings.log_format == "json")
+    with Signals(named(settings, os.environ), clock=lambda: datetime.now(UTC)) as signals:
+        return serve(
+            Given(
+                load=load,
+                options=() if config is None else ("--config", str(config.absolute())),
+                environment=dict(os.environ),
+                observers=(signals,),
+                reloaded=lambda new: signals.reload(named(new, os.environ)),
+            ),
+            once=once,
+        )
 
 
 def _set_up_logging(*, as_json: bool) -> None:

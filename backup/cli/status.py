@@ -35,6 +35,7 @@ def command(
 
     It reads the repository, the evidence log and the daemon's journal, and changes nothing.
     """
+    import os
     from datetime import UTC, datetime
 
     from backup.cli import tell
@@ -44,6 +45,7 @@ def command(
     from scheduler.credentials import notify_urls
     from scheduler.health import assess
     from scheduler.look import Looker
+    from scheduler.service import named
     from scheduler.statusjson import status_json
 
     try:
@@ -53,6 +55,7 @@ def command(
             state_directory=state_directory,
             allowed_signers=allowed_signers,
         )
+        settings = named(settings, os.environ)
         notifiers = len(notify_urls(settings.credentials_directory))
     except StrongroomError as error:
         # For a monitor 2 would mean that backups are bad; the truth is that nobody can tell.
