@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
+
+from pydantic import SecretStr
 
 from backup import app
 from backup.errors import StrongroomError
@@ -44,11 +47,11 @@ def _databases(settings: Settings, environment: Mapping[str, str]) -> Iterator[C
             hint = f"add the credential dsn-{name}, or dsn in [databases.{name}]"
             yield _check(f"database {name}", "bad", "there is no connection string", hint)
             continue
-        secret = own.dsn
-        yield _tried(
-            f"database {name}",
-            lambda secret=secret: str(Dsn.parse(secret.get_secret_value(), environment)),
-        )
+        yield _tried(f"database {name}", partial(_connection, own.dsn, environment))
+
+
+def _connection(secret: SecretStr, environment: Mapping[str, str]) -> str:
+    return str(Dsn.parse(secret.get_secret_value(), environment))
 
 
 def _schedules(settings: Settings, now: datetime) -> Iterator[Check]:

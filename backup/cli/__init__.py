@@ -36,7 +36,6 @@ _VERBS = (
     "config",
     "doctor",
     "store",
-    "daemon",
     "host",
     "demo",
 )
@@ -68,8 +67,15 @@ docs/exit-codes.md. Shell completion: eval "$(_STRONGROOM_COMPLETE=bash_source s
 )
 @click.version_option(package_name="strongroom", prog_name="strongroom")
 @click.option("-v", "--verbose", is_flag=True, help="Log each step to standard error.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="STRONGROOM_LOG_FORMAT",
+    help="How to log: sentences, or one JSON object a line.",
+)
 @click.option("--heartbeat", is_flag=True, hidden=True, help="Tell the daemon what moves.")
-def root(verbose: bool, heartbeat: bool) -> None:
+def root(verbose: bool, log_format: str, heartbeat: bool) -> None:
     """Encrypted, deduplicated backups of PostgreSQL, and the proof that the data comes back."""
     if heartbeat:
         from backup.cli import output
@@ -80,6 +86,11 @@ def root(verbose: bool, heartbeat: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
     )
+    if log_format == "json":
+        from backup.cli.jsonlog import JsonLog
+
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLog())
 
 
 def main() -> NoReturn:

@@ -84,7 +84,7 @@ def show(
     from backup.effective import effective
 
     options = {"repository": repository, "state_directory": state_directory}
-    settings = load_settings(config, **options)
+    settings = load_settings(config, repository=repository, state_directory=state_directory)
     rows = effective(
         settings,
         environment=os.environ,
@@ -93,9 +93,7 @@ def show(
         options=frozenset(key for key, value in options.items() if value is not None),
     )
     if as_json:
-        print_json(
-            [{"setting": one.name, "value": one.value, "source": one.source} for one in rows]
-        )
+        print_json(rows)
     else:
         print_table(
             ("SETTING", "VALUE", "SOURCE"), ((one.name, one.value, one.source) for one in rows)
