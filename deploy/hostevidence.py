@@ -35,3 +35,8 @@ def write_signed(directory: Path, name: str, data: bytes, signing_key: Path) -> 
     write_new(path, data)
     write_new(path.with_name(f"{path.name}.sig"), sign_evidence(data, key))
     return path
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write what people read beside a signed record; it must not exist."""
+    write_new(path, text.encode())

@@ -9,7 +9,15 @@ import importlib
 
 import click
 
-_VERBS: tuple[str, ...] = ("plan", "apply", "pki", "wheels", "verify", "rotate")
+_VERBS: tuple[str, ...] = (
+    "plan",
+    "apply",
+    "pki",
+    "wheels",
+    "verify",
+    "access-review",
+    "rotate",
+)
 
 
 class _HostVerbs(click.Group):

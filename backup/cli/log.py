@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from backup.cli.logreview import review
 from backup.cli.logtimestamp import timestamp
 from backup.cli.options import (
     any_path,
@@ -27,6 +28,7 @@ def command() -> None:
 
 
 command.add_command(timestamp)
+command.add_command(review)
 
 
 @command.command(

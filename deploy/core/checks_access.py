@@ -16,7 +16,7 @@ from deploy.core.types import ADMINISTRATOR, Network
 
 _APPLY: Final = "strongroom host apply"
 _WIDEST: Final = {4: 16, 6: 48}
-_RULES: Final = "SELECT row_to_json(r) FROM pg_hba_file_rules r ORDER BY line_number"
+RULES: Final = "SELECT row_to_json(r) FROM pg_hba_file_rules r ORDER BY line_number"
 _WEAK: Final = frozenset({"trust", "md5", "password", "ident"})
 _FROM_AFAR: Final = frozenset({"host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc"})
 
@@ -227,7 +227,7 @@ def _hba(id_: str, what: str, expected: str, judged: Judge) -> Probe:
         what=what,
         language="sql",
         scope="cluster",
-        text=_RULES,
+        text=RULES,
         expected=expected,
         hint=f"{_APPLY} writes the file out of the access rules of the inventory",
         judge=judged,
