@@ -13,7 +13,7 @@ _PLAIN: Final = (str, int, float, bool, type(None))
 
 
 class JsonLog(logging.Formatter):
-    """A record as `ts`, `level`, `logger`, `message`, and its own keys, as far as they are plain."""
+    """A record as `ts`, `level`, `logger`, `message`, and its own keys that are plain."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -25,10 +25,12 @@ class JsonLog(logging.Formatter):
             "message": record.getMessage(),
             "action": None,
         }
-        for key, value in vars(record).items():
-            # Other values are objects: what they would show nobody has looked at.
-            if key not in _ORDINARY and isinstance(value, _PLAIN):
-                line[key] = value
+        # Other values are objects: what they would show nobody has looked at.
+        line |= {
+            key: value
+            for key, value in vars(record).items()
+            if key not in _ORDINARY and isinstance(value, _PLAIN)
+        }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
