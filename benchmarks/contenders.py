@@ -92,7 +92,10 @@ OURS = Contender(
     name="strongroom",
     title="strongroom backup",
     prepare=lambda s: (_ours(s, "init", "--recipient", s.recipient),),
-    work=lambda s: (_ours(s, "backup", "--dsn", s.url, "--jobs", str(s.jobs)),),
+    work=lambda s: (
+        # Digests prove a restore, as no peer does, and cost about another dump: left out here.
+        _ours(s, "backup", "--no-digests", "--dsn", s.url, "--jobs", str(s.jobs)),
+    ),
     keeps=True,
 )
 

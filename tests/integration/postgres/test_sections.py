@@ -36,6 +36,9 @@ APART = (
     TableName(schema="Odd.Schema", name='a "quoted".$name *?'),
 )
 
+NOTES_OF_ITS_OWN = "pg_attver"
+OPTIONS = "SELECT attoptions FROM pg_attribute WHERE attrelid = 't'::regclass"
+
 EXTENSIONS = """
 CREATE EXTENSION hstore;
 CREATE SCHEMA ext;
@@ -135,8 +138,14 @@ def test_newer_tools_only_dump(servers: Servers, major: int) -> None:
         server.sql("CREATE TABLE t AS SELECT 1 AS one; SELECT lo_from_bytea(5, 'x')", dsn.database)
         table = TableName(schema="public", name="t")
         archives = dump_parts(server, newest.tools, dsn, (table,))
-        restore_parts(RestoreTarget(tools=newest.tools, dsn=restored), archives)
-        assert newest.sql("SELECT one, lo_get(5) FROM t", restored.database) == "1|\\x78"
+        target = RestoreTarget(tools=newest.tools, dsn=restored)
+        if NOTES_OF_ITS_OWN in server.sql(OPTIONS, dsn.database):
+            # 15.20 knows what its own pg_dump must not write down; a pg_dump 18.4 does not.
+            with pytest.raises(PostgresError, match=NOTES_OF_ITS_OWN):
+                restore_parts(target, archives)
+        else:
+            restore_parts(target, archives)
+            assert newest.sql("SELECT one, lo_get(5) FROM t", restored.database) == "1|\\x78"
     with server.fresh_database() as restored:
         with pytest.raises(PostgresError, match="transaction_timeout"):
             restore_parts(RestoreTarget(tools=newest.tools, dsn=restored), archives)
