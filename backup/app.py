@@ -25,8 +25,10 @@ from backup.repository.access import Repository
 from backup.repository.manifest import sha256_hex
 from backup.repository.retention import Policy
 from backup.repository.stores.base import Store
+from backup.repository.stores.copyview import CopyView
 from backup.repository.writing import WritingKeys
 from backup.settings import Settings, config_path
+from backup.storesettings import GivenCopy
 from backup.testpolicy import Question, RestoreTestPolicy
 from backup.unfinished import unfinished_objects
 from backup.version import VERSION
@@ -49,9 +51,37 @@ def open_store(settings: Settings) -> Store:
     return storeaccess.open_store(address, settings.s3, settings.credentials_directory)
 
 
-def open_repository(settings: Settings) -> Repository:
-    """Return the repository that the settings name. Raises `NotFoundError` if there is none."""
-    return Repository(open_store(settings))
+def copies(settings: Settings, name: str | None) -> tuple[GivenCopy, ...]:
+    """Return the copies of the settings, or the one of that name. Raises `SettingsError`."""
+    found = tuple(one for one in settings.copies if name in {None, one.name})
+    if not found:
+        known = ", ".join(one.name for one in settings.copies) or "none"
+        raise SettingsError(
+            f"there is no copy {name!r} in the settings" if name else "the settings name no copy",
+            hint=f"the settings have: {known}; a copy is a table [[copies]] (docs/settings.md)",
+        )
+    return found
+
+
+def open_copy(settings: Settings, copy: GivenCopy) -> Store:
+    """Return the store of a copy."""
+    return storeaccess.open_store(
+        copy.repository,
+        copy.s3 or settings.s3,
+        settings.credentials_directory,
+        suffix=copy.name,
+    )
+
+
+def open_repository(settings: Settings, from_copy: str | None = None) -> Repository:
+    """Return the repository that the settings name, or a copy of it by the copy's name.
+
+    Raises `NotFoundError` if there is none.
+    """
+    if from_copy is None:
+        return Repository(open_store(settings))
+    (copy,) = copies(settings, from_copy)
+    return Repository(CopyView(open_copy(settings, copy), lambda: open_store(settings)))
 
 
 def keys_directory(settings: Settings, repository: Repository) -> Path:
@@ -211,10 +241,12 @@ def backup_source(settings: Settings) -> Source:
     )
 
 
-def open_backup(settings: Settings, selector: str, database: str | None) -> OpenBackup:
+def open_backup(
+    settings: Settings, selector: str, database: str | None, from_copy: str | None = None
+) -> OpenBackup:
     """Return the backup that is named, with the keys to read it."""
     identities = load_identities(settings.identity)
-    repository = open_repository(settings)
+    repository = open_repository(settings, from_copy)
     return archives.open_backup(
         repository,
         repository.find(selector, database),

@@ -23,6 +23,7 @@ _VERBS = (
     "list",
     "show",
     "verify",
+    "copy",
     "restore",
     "restore-test",
     "prune",

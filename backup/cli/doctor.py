@@ -38,7 +38,8 @@ def command(
     from backup.cli import interruptible
     from backup.cli.output import print_json
     from backup.errors import StrongroomError
-    from backup.journeys.doctor import Check, check_database, check_repository
+    from backup.journeys.check import Check
+    from backup.journeys.doctor import check_database, check_repository
 
     settings = load_settings(
         config,

@@ -88,6 +88,13 @@ def _parse_slot(_context: click.Context, _option: click.Parameter, text: str | N
         raise click.BadParameter(f"{error.message}; {error.hint}") from error
 
 
+def from_option(function: _Function) -> _Function:
+    """Add `--from`."""
+    return click.option(
+        "--from", "from_copy", metavar="NAME", help="Read this copy of the settings instead."
+    )(function)
+
+
 def load_settings(
     config: Path | None,
     *,

@@ -11,6 +11,7 @@ import click
 from backup.cli.options import (
     any_path,
     database_option,
+    from_option,
     identity_option,
     json_option,
     load_settings,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.argument("backup")
 @settings_options
 @database_option
+@from_option
 @signers_option
 @identity_option
 @click.option("--to", metavar="URL", help="New database to restore into; it must not exist.")
@@ -53,6 +55,7 @@ def command(
     repository: str | None,
     state_directory: Path | None,
     database: str | None,
+    from_copy: str | None,
     allowed_signers: Path | None,
     identity: Path | None,
     to: str | None,
@@ -89,7 +92,7 @@ def command(
         jobs=jobs,
         tool_directories=tool_directories or None,
     )
-    opened = app.open_backup(settings, backup, database)
+    opened = app.open_backup(settings, backup, database, from_copy)
     if opened.problem is not None:
         click.echo(f"warning: {opened.problem}; `strongroom verify` tells more", err=True)
     if opened.signer.principal is None:

@@ -10,6 +10,7 @@ import click
 from backup.cli.options import (
     any_path,
     database_option,
+    from_option,
     identity_option,
     json_option,
     load_settings,
@@ -71,6 +72,7 @@ class _Command(click.Command):
 @click.option("--seed", metavar="HEX", help="The seed for --random.  [default: a new one]")
 @settings_options
 @database_option
+@from_option
 @signers_option
 @identity_option
 @click.option("-j", "--jobs", type=int, help="Sessions to use.  [default: cores, at most 4]")
@@ -88,6 +90,7 @@ def command(
     repository: str | None,
     state_directory: Path | None,
     database: str | None,
+    from_copy: str | None,
     allowed_signers: Path | None,
     identity: Path | None,
     jobs: int | None,
@@ -123,7 +126,7 @@ def command(
         scratch_directory=scratch_directory,
         reports_directory=reports_directory,
     )
-    opened = app.open_repository(settings)
+    opened = app.open_repository(settings, from_copy)
     if dry_run:
         _print_choice(opened, choice, database, as_json=as_json)
         return 0

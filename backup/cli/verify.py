@@ -10,6 +10,7 @@ import click
 
 from backup.cli.options import (
     database_option,
+    from_option,
     identity_option,
     json_option,
     load_settings,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 )
 @settings_options
 @database_option
+@from_option
 @signers_option
 @identity_option
 @click.option("-j", "--jobs", type=int, help="Objects to read at once.")
@@ -52,6 +54,7 @@ def command(
     repository: str | None,
     state_directory: Path | None,
     database: str | None,
+    from_copy: str | None,
     allowed_signers: Path | None,
     identity: Path | None,
     jobs: int | None,
@@ -82,7 +85,7 @@ def command(
         identity=identity,
         jobs=jobs,
     )
-    opened = app.open_repository(settings)
+    opened = app.open_repository(settings, from_copy)
     keys = opened.backups(database) if backup is None else [opened.find(backup, database)]
     identities = () if settings.identity is None else app.load_identities(settings.identity)
     log, unheard = app.open_log(settings, opened), None

@@ -7,36 +7,24 @@ probe object, which it removes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
 from backup.errors import StrongroomError
+from backup.journeys.check import Check
 from backup.postgres.access import Access, read_access
 from backup.postgres.database import connect
 from backup.postgres.dsn import Dsn
 from backup.postgres.tools import find_tools
 from backup.repository.access import Repository
 from backup.repository.manifest import MANIFEST_NAMESPACE
+from backup.repository.stores.s3options import SCHEME
 from backup.repository.writing import WritingKeys
 from backup.settings import Settings
 
-Status = Literal["good", "warning", "bad"]
-
 _CLOCK_TOLERANCE = timedelta(seconds=30)
 _PROBE = "leases/doctor-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    status: Status
-    observed: str
-    hint: str | None = None
 
 
 def check_repository(
@@ -47,7 +35,7 @@ def check_repository(
     random: Callable[[int], bytes],
 ) -> list[Check]:
     """Return whether the store, the keys and the pins do for a backup."""
-    checks = [_probed(repository, random)]
+    checks = [_probed(repository, random), *_asked(repository, random)]
     try:
         keys = load_keys()
     except StrongroomError as error:
@@ -143,6 +131,24 @@ def _probed(repository: Repository, random: Callable[[int], bytes]) -> Check:
     except StrongroomError as error:
         return _bad("store", error)
     return _require("store", is_same, f"{store.address}: wrote and read a probe", "try another one")
+
+
+def _asked(repository: Repository, random: Callable[[int], bytes]) -> list[Check]:
+    """Return what the store's facts mean, for a store that is no directory."""
+    if not repository.store.address.startswith(SCHEME):
+        return []
+    # boto3 is loaded already: this is a bucket.
+    from backup.journeys.bucketcheck import judge  # noqa: PLC0415
+    from backup.repository.stores.s3 import S3Store  # noqa: PLC0415
+    from backup.repository.stores.s3probe import probe  # noqa: PLC0415
+
+    store = repository.store
+    if not isinstance(store, S3Store):
+        return []
+    try:
+        return list(judge(probe(store, random), store.options))
+    except StrongroomError as error:
+        return [_bad("bucket", error)]
 
 
 def _pinned(keys: WritingKeys, load_signers: Callable[[], AllowedSigners | None]) -> Check:

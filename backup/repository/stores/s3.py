@@ -78,6 +78,21 @@ class S3Store:
         """`s3://bucket/prefix`."""
         return str(self._address)
 
+    @property
+    def options(self) -> S3Options:
+        """What it was opened with."""
+        return self._options
+
+    @property
+    def raw(self) -> Any:  # noqa: ANN401 - for probes; typed in this module only
+        """boto3's own client, for what is asked of the bucket and is no work of a store."""
+        return self._client
+
+    def names_of(self, key: str) -> dict[str, Any]:
+        """Return bucket and full key, as boto3 wants them."""
+        require_key(key)
+        return self._names(key)
+
     def put(self, key: str, data: Buffer, *, durable: bool = True) -> None:
         """Write an object; see `Store.put`."""
         require_key(key)
@@ -211,7 +226,7 @@ class S3Store:
             "Body": body,
             "Metadata": {_WORD: word},
         }
-        if self._options.profile.has_conditional_put:
+        if self._options.has_conditional_put:
             try:
                 self._try(
                     doing, deadline, lambda: self._client.put_object(**arguments, IfNoneMatch="*")

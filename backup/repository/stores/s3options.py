@@ -31,7 +31,9 @@ class Profile:
 
     `has_conditional_put`: it refuses `If-None-Match: *` where an object is, atomically. Without
     it a put looks first, and two hosts that put at one moment can replace each other's object.
-    `has_sha256`: it checks and keeps a SHA-256 of each object; the others get a Content-MD5.
+    `keeps_to_it_in_versions`: also in a bucket that keeps versions, as every one with a lock does;
+    radosgw 18.2 does not. `has_sha256`: it checks and keeps a SHA-256 of each object; the others
+    get a Content-MD5.
     """
 
     has_conditional_put: bool
@@ -39,6 +41,7 @@ class Profile:
     has_lock: bool
     path_style: bool
     region: str | None
+    keeps_to_it_in_versions: bool = True
 
 
 PROFILES: dict[ProfileName, Profile] = {
@@ -51,6 +54,7 @@ PROFILES: dict[ProfileName, Profile] = {
         has_lock=True,
         path_style=True,
         region="us-east-1",
+        keeps_to_it_in_versions=False,
     ),
     "minio": Profile(
         has_conditional_put=True,
@@ -150,3 +154,11 @@ class S3Options:
     lock: Lock | None = None
     connections: int = 8
     timeout: timedelta = timedelta(minutes=2)
+
+    @property
+    def has_conditional_put(self) -> bool:
+        """Whether the store is relied on to refuse what would replace an object."""
+        profile = self.profile
+        return profile.has_conditional_put and (
+            self.lock is None or profile.keeps_to_it_in_versions
+        )
