@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from backup import app
 from backup.errors import StrongroomError
-from backup.journeys.doctor import Check
+from backup.journeys.check import Check
 from backup.postgres.dsn import Dsn
 from backup.settings import Settings
 from scheduler.jobs import jobs_of

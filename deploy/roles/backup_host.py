@@ -31,7 +31,7 @@ _CREATE_TEXT: Final = """\
 # tests, and no server of its own.
 create_main_cluster = false
 """
-_UNIT: Final = "strongroom.service"
+_UNIT: Final = "strongroom-daemon.service"
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 # Whoever is root becomes the user that owns keys and backups; nobody else gets at them.
 _COMMAND: Final = """\

@@ -12,7 +12,7 @@ from tests.e2e.documents import ROOT
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-MACHINE = re.compile(r'"(\w+)" => \{ address: "([0-9.]+)"')
+MACHINE = re.compile(r'"(\w+)" => \{ address: "([0-9.]+)".*autostart: true')
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -25,12 +25,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_tree_names_modules_that_exist() -> None:
     """`architecture.md` shows the house as it is."""
     tree = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("```")[1]
-    modules = {path.name for path in (ROOT / "backup").rglob("*.py")}
+    modules = {
+        path.name
+        for place in ("backup", "deploy", "scheduler")
+        for path in (ROOT / place).rglob("*.py")
+    }
     assert set(re.findall(r"\w+\.py", tree)) <= modules
 
 
 def test_machines_and_inventory_agree() -> None:
-    """The Vagrantfile's machines are those of `inventories/vagrant.py`."""
+    """The machines that `vagrant up` starts are those of `inventories/vagrant.py`."""
     groups = runpy.run_path(str(ROOT / "inventories/vagrant.py"))
     listed = {
         name: data["ssh_hostname"]
