@@ -15,10 +15,10 @@ _UNKNOWN = 3
 @click.command(
     name="status",
     short_help="Show in one screen whether all is well.",
-    epilog="""Example: strongroom status
+    epilog="""As a Nagios check: the exit code is 0 good, 1 warning, 2 critical, 3 cannot be
+told, and the first line says why. What each problem means is in docs/monitoring.md.
 
-As a Nagios check: the exit code is 0 good, 1 warning, 2 critical, 3 cannot be told, and the first
-line says why. What each problem means is in docs/monitoring.md.""",
+Example: strongroom status""",
 )
 @settings_options
 @signers_option
