@@ -17,6 +17,7 @@ _VERBS: tuple[str, ...] = (
     "verify",
     "access-review",
     "rotate",
+    "recover",
 )
 
 

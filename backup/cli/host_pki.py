@@ -181,7 +181,7 @@ def issue(
         due = pki.due(directory, leaves, now=now, has_all=has_all)
         authorities: pki.Authorities = {}
         if due and not csr and not dry_run:
-            authorities = pki.open_authorities(directory, _identities(identity, passphrase_file))
+            authorities = pki.open_authorities(directory, identities_of(identity, passphrase_file))
         for leaf in due:
             row: dict[str, object] = {"label": leaf.label, "file": leaf.files.certificate}
             if csr and not dry_run:
@@ -270,7 +270,8 @@ def _recipients(file: Path | None, passphrase_file: Path | None) -> Sequence[Rec
     return [PassphraseRecipient(passphrase=_passphrase(passphrase_file, is_new=True))]
 
 
-def _identities(file: Path | None, passphrase_file: Path | None) -> Sequence[Identity]:
+def identities_of(file: Path | None, passphrase_file: Path | None) -> Sequence[Identity]:
+    """Return what opens the CA keys: an identity file, or a passphrase."""
     from backup import app
     from backup.crypto.passphrase import PassphraseIdentity
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,11 @@ from backup.crypto.sshkey import SigningKey
 from backup.crypto.x25519 import X25519Identity
 from tests.e2e.documents import ROOT
 from tests.lab.hosts import Lab
-from tests.lab.repositories import Ended, Host, ended
+from tests.lab.repositories import Ended, Host
 
 INVENTORY = ROOT / "inventories/lab.py"
 # Canaries: they must show up nowhere but on the operator's machine.
 PASSWORDS = {"portal_app": "canary-of-portal-app", "portal_migrate": "canary-of-portal-migrate"}
-APPLY_LIMIT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +66,9 @@ class Site:
         done = self.host_verb("pki issue", "-i", self.identity, *arguments)
         assert done.code == 0, done.stderr
 
-    def apply(self) -> Ended:
-        """Make the hosts what the inventory says; the last line tells of each operation."""
-        program = Path(sys.executable).with_name("pyinfra")
-        done = ended(
-            (str(program), "-y", str(INVENTORY), str(ROOT / "deploy/site.py")),
-            {"HOME": str(self.files), **self.environment},
-        )
+    def apply(self, *arguments: str) -> Ended:
+        """Make the hosts what the inventory says."""
+        done = self.host_verb("apply", "--yes", *arguments)
         assert done.code == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
 

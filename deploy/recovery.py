@@ -1,0 +1,302 @@
+"""`host recover`: a bare machine becomes the database host again, with the newest backup in it.
+
+The backup host restores over TLS, by a client certificate that is good for a day, as a role that
+exists on the new server only while this runs. Its daemon rests meanwhile: a backup of the empty
+database would be the newest one.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from backup.errors import NotFoundError, PostgresError, SettingsError, StrongroomError
+from deploy.core.backuphost import KEYS
+from deploy.core.model import BackupHost, DatabaseServer
+from deploy.core.pki import (
+    Authority,
+    Subject,
+    encode_certificate,
+    encode_key,
+    issue,
+    new_key,
+)
+from deploy.core.recoveryreport import RecoveredDatabase, Step
+from deploy.core.sql import ident, literal
+from deploy.remote import Remote
+from deploy.reviewing import ask
+
+ROLE: Final = "strongroom_recovery"
+_PLACE: Final = "/run/strongroom-recovery"
+_LIFETIME: Final = timedelta(days=1)
+_LONG: Final = timedelta(days=2)
+# Relations that somebody made: in an empty database there are none.
+_FILLED: Final = (
+    "SELECT json_agg(c.oid::regclass::text) FROM pg_class c JOIN pg_namespace n ON n.oid ="
+    " relnamespace WHERE relkind IN ('r', 'p', 'm') AND nspname NOT LIKE 'pg\\_%' AND nspname <>"
+    " 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND"
+    " deptype = 'e')"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The backup that a database comes back from."""
+
+    database: str
+    backup_id: str
+    snapshot_time: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """Notes how long each step took."""
+
+    now: Callable[[], datetime]
+    tell: Callable[[str], None]
+    steps: list[Step] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time what is done in the block, if it comes to its end."""
+        self.tell(name)
+        started = self.now()
+        yield
+        took = self.now() - started
+        self.steps.append(
+            Step(name=name, started=started, duration_ms=round(took.total_seconds() * 1000))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """The two hosts, how to reach them, and how to make the first what is declared."""
+
+    server: DatabaseServer
+    backup_host: BackupHost
+    on_server: Remote
+    on_backup_host: Remote
+    apply: Callable[[], object]
+    clock: Clock
+
+    def choose(self, databases: Sequence[str], backup_id: str | None) -> tuple[Chosen, ...]:
+        """Return the backup of each database: the newest signed one, or the one that was named.
+
+        Raises `NotFoundError` if there is none.
+        """
+        found = []
+        for database in databases:
+            listed = json.loads(
+                self._strongroom(f"list --json --database {shlex.quote(database)}", ok=(0, 3))
+            )
+            good = [
+                one
+                for one in listed
+                if one["status"] == "signed" and backup_id in {None, one["backup_id"]}
+            ]
+            if not good:
+                raise NotFoundError(
+                    f"there is no backup of {database} to recover from on"
+                    f" {self.backup_host.host.name}",
+                    hint="strongroom list on the backup host; --backup names another",
+                )
+            newest = good[-1]
+            found.append(
+                Chosen(
+                    database=database,
+                    backup_id=newest["backup_id"],
+                    snapshot_time=newest["snapshot_time"],
+                )
+            )
+        return tuple(found)
+
+    def run(self, chosen: Sequence[Chosen], authority: Authority) -> tuple[RecoveredDatabase, ...]:
+        """Do it. Raises `StrongroomError`; then the daemon still rests, and no key is left."""
+        there = self._databases()
+        self._require_empty([one for one in chosen if one.database in there])
+        with self.clock.step("daemon of the backup host stopped"):
+            self.on_backup_host.run("systemctl stop strongroom.service")
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            testing = pool.submit(self._test, chosen)
+            with self.clock.step("host made as declared"):
+                self.apply()
+            tested = testing.result()
+        self._require_empty(chosen)
+        with self._way_in(authority):
+            restored = [self._restore(one) for one in chosen]
+        with self.clock.step("databases put in their places"):
+            for one in chosen:
+                self._swap(one.database)
+            self._forget_role(chosen)
+        with self.clock.step("rights as declared"):
+            self.apply()
+        with self.clock.step("daemon of the backup host started"):
+            self.on_backup_host.run("systemctl start strongroom.service")
+        return tuple(
+            RecoveredDatabase(
+                database=one.database,
+                backup_id=one.backup_id,
+                snapshot_time=one.snapshot_time,
+                restore_test=str(test["verdict"]),
+                restore_test_report=test.get("report_id"),
+                tables=done["tables"],
+                rows=done["rows"],
+                created_roles=tuple(done["created_roles"]),
+            )
+            for one, test, done in zip(chosen, tested, restored, strict=True)
+        )
+
+    def _test(self, chosen: Sequence[Chosen]) -> list[dict[str, Any]]:
+        """Restore-test each backup on the backup host; anything but PASS ends it all."""
+        found = []
+        for one in chosen:
+            with self.clock.step(f"restore test of {one.backup_id}"):
+                words = f"restore-test {one.backup_id} --database {shlex.quote(one.database)}"
+                tested = json.loads(self._strongroom(f"{words} --json", ok=(0, 1, 2)))
+            if tested["word"] != "PASS":
+                raise StrongroomError(
+                    f"backup {one.backup_id} of {one.database} did not pass its restore test:"
+                    f" {tested['verdict']}; nothing was restored",
+                    hint="strongroom list on the backup host; --backup names an older one",
+                )
+            found.append(tested)
+        return found
+
+    def _databases(self) -> list[str]:
+        """Return the databases of a server that runs; none of a bare machine."""
+        text = self.on_server.run(
+            "cd /; command -v psql >/dev/null || exit 0;"
+            f" runuser -u postgres -- psql -XAtqlp {self.server.port} 2>/dev/null | cut -d '|' -f 1"
+        )
+        return text.decode().splitlines()
+
+    def _require_empty(self, chosen: Sequence[Chosen]) -> None:
+        for one in chosen:
+            if filled := ask(self.on_server, self.server, one.database, _FILLED):
+                raise SettingsError(
+                    f"database {one.database} on {self.server.host.name} holds {filled[0]}: only"
+                    " an empty one is replaced",
+                    hint="docs/runbooks/restore-at-0300.md restores beside one that is there",
+                )
+
+    @contextlib.contextmanager
+    def _way_in(self, authority: Authority) -> Iterator[None]:
+        """Let the backup host in as a superuser, while the block lasts."""
+        host = self.backup_host.host
+        address = f"{host.address}/{host.address.max_prefixlen}"
+        hba = f"{self.server.configuration_directory}/pg_hba.conf"
+        key = new_key()
+        certificate = issue(
+            authority,
+            Subject.client(ROLE, host.name),
+            key.public_key(),
+            now=self.clock.now(),
+            lifetime=_LIFETIME,
+        )
+        user = self.backup_host.user
+        try:
+            self.on_backup_host.run(
+                f"set -eu; umask 077; install -d -m 700 -o {user} -g {user} {_PLACE}\n"
+                f"echo {_base64(encode_certificate(certificate))} | base64 -d >{_PLACE}/crt\n"
+                f"base64 -d >{_PLACE}/key <<'KEY'\n{_base64(encode_key(key))}\nKEY\n"
+                f"chown {user}:{user} {_PLACE}/*"
+            )
+            # It is there already if an earlier run was killed.
+            self._sql(
+                "postgres",
+                f"SELECT 'CREATE ROLE {ROLE}' WHERE to_regrole('{ROLE}') IS NULL \\gexec\n"
+                f"ALTER ROLE {ROLE} LOGIN SUPERUSER",
+            )
+            self.on_server.run(
+                f"set -eu; sed -i '1i hostssl all {ROLE} {address} cert' {shlex.quote(hba)}\n"
+                f"runuser -u postgres -- psql -XAtqp {self.server.port} -c"
+                " 'SELECT pg_reload_conf()'"
+            )
+            yield
+        finally:
+            self.on_backup_host.run(f"rm -rf {_PLACE}")
+            self.on_server.run(
+                f"sed -i '/^hostssl all {ROLE} /d' {shlex.quote(hba)}; cd /;"
+                f" runuser -u postgres -- psql -XAtqp {self.server.port}"
+                f" -c 'ALTER ROLE {ROLE} NOLOGIN NOSUPERUSER' -c 'SELECT pg_reload_conf()'"
+            )
+
+    def _restore(self, one: Chosen) -> dict[str, Any]:
+        options = urlencode(
+            {
+                "sslmode": "verify-full",
+                "sslrootcert": f"{KEYS}/server-ca.crt",
+                "sslcert": f"{_PLACE}/crt",
+                "sslkey": f"{_PLACE}/key",
+                "ssl_min_protocol_version": "TLSv1.3",
+            },
+            safe="/",
+        )
+        place = f"{self.server.host.name}:{self.server.port}/{quote(_temporary(one.database))}"
+        words = (
+            *("restore", one.backup_id, "--database", one.database, "--yes", "--json"),
+            *("--to", f"postgresql://{ROLE}@{place}?{options}"),
+        )
+        with self.clock.step(f"restore of {one.database}"):
+            unfinished = ident(_temporary(one.database))
+            self._sql("postgres", f"DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)")
+            done: dict[str, Any] = json.loads(self._strongroom(shlex.join(words)))
+        return done
+
+    def _swap(self, database: str) -> None:
+        self._sql(
+            "postgres",
+            f"DROP DATABASE {ident(database)} WITH (FORCE);"
+            f" ALTER DATABASE {ident(_temporary(database))} RENAME TO {ident(database)}",
+        )
+        self._sql(database, "ANALYZE")
+
+    def _forget_role(self, chosen: Sequence[Chosen]) -> None:
+        """Drop the role; what it still owned would be a restore that is not whole."""
+        sql = (
+            "SELECT json_agg(classid::regclass::text) FROM pg_shdepend WHERE deptype = 'o' AND"  # noqa: S608
+            f" refclassid = 'pg_authid'::regclass AND refobjid = {literal(ROLE)}::regrole"
+        )
+        owned = ask(self.on_server, self.server, "postgres", sql)
+        if owned:
+            raise PostgresError(f"{ROLE} owns {owned[0]} after the restore, which no backup says")
+        for database in ("postgres", *(one.database for one in chosen)):
+            self._sql(database, f"DROP OWNED BY {ROLE}")
+        self._sql("postgres", f"DROP ROLE {ROLE}")
+
+    def _sql(self, database: str, text: str) -> None:
+        statements = "".join(f"{one.strip()};\n" for one in text.split("; "))
+        self.on_server.run(
+            f"cd /; echo {_base64(statements.encode())} | base64 -d | runuser -u postgres --"
+            f" psql -XAtqp {self.server.port} -v ON_ERROR_STOP=1 -d {shlex.quote(database)} -f -",
+            timeout=_LONG,
+        )
+
+    def _strongroom(self, words: str, *, ok: tuple[int, ...] = (0,)) -> str:
+        """Return what `strongroom` says on the backup host. Raises `StrongroomError`."""
+        script = f"strongroom {words}; code=$?; printf '\\n%s' $code"
+        output = self.on_backup_host.run(f"{script}", timeout=_LONG).decode()
+        text, _, code = output.rpartition("\n")
+        if int(code) not in ok:
+            verb = words.partition(" ")[0]
+            raise StrongroomError(
+                f"strongroom {verb} on {self.backup_host.host.name} ended with {code}",
+                hint=f"run it there: strongroom {words}",
+            )
+        return text
+
+
+def _temporary(database: str) -> str:
+    return f"{database}_recovered"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

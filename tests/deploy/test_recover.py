@@ -1,0 +1,143 @@
+"""From bare hosts to a proven backup; reboots; and the database host lost and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.repositories import ended
+from tests.lab.sites import PASSWORDS, Site, conninfo, psql, with_client
+
+# Row security, a sequence, a trigger's function, rights on one column: what a dump may lose.
+PORTAL = """
+SET ROLE portal_owner;
+CREATE TABLE portal.clients (id bigserial PRIMARY KEY, name text NOT NULL, secret text);
+INSERT INTO portal.clients (name, secret)
+  SELECT 'client ' || n, md5(n::text) FROM generate_series(1, 20000) n;
+CREATE TABLE portal.notes (client bigint REFERENCES portal.clients, note text);
+INSERT INTO portal.notes SELECT id, repeat('x', 100) FROM portal.clients;
+ALTER TABLE portal.clients ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON portal.clients FOR SELECT TO portal_app USING (id % 2 = 0);
+CREATE VIEW portal.names AS SELECT name FROM portal.clients;
+"""
+CONTENT = """
+SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM portal.clients c;
+SELECT count(*), sum(client) FROM portal.notes;
+SELECT last_value FROM portal.clients_id_seq;
+SELECT relname, pg_get_userbyid(relowner), relacl, relrowsecurity FROM pg_class
+  WHERE relnamespace = 'portal'::regnamespace ORDER BY 1;
+SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy;
+SELECT rolname, rolcanlogin, rolsuper, rolconnlimit FROM pg_roles
+  WHERE rolname !~ '^pg_' ORDER BY 1;
+SELECT datname, pg_get_userbyid(datdba), datacl FROM pg_database WHERE NOT datistemplate ORDER BY 1;
+"""
+
+
+@pytest.fixture(scope="module")
+def proven(site: Site) -> Iterator[Site]:
+    """The site with a portal in it, and one backup of that which passed its restore test."""
+    hosts = site.hosts
+    hosts.run("db1", "runuser -u postgres -- psql -Xq portal", stdin=PORTAL.encode())
+    hosts.run("backup1", "strongroom backup --name portal --json")
+    done = hosts.run("backup1", "strongroom restore-test latest --database portal --json")
+    assert json.loads(done.stdout)["word"] == "PASS"
+    yield site
+    for name in ("db1", "backup1"):
+        hosts.put_back(name)
+
+
+def content(site: Site) -> str:
+    """What the portal holds, who owns it, and who may do what."""
+    ask = "runuser -u postgres -- psql -XAt -v ON_ERROR_STOP=1 portal"
+    return site.hosts.run("db1", ask, stdin=CONTENT.encode()).stdout
+
+
+def failed_checks(site: Site) -> list[str]:
+    """The checks of both hosts that fail, with what was observed."""
+    found = site.json("verify")["checks"]
+    return [f"{one['host']} {one['id']}: {one['observed']}" for one in found if not one["passed"]]
+
+
+def test_backups_come_over_tls_1_3_by_certificate_as_the_role_that_only_reads(proven: Site) -> None:
+    """The server's own log says so; row security hid nothing from the restore test."""
+    log = proven.hosts.run("db1", "cat /var/log/postgresql/*.log").stdout
+    lines = [line for line in log.splitlines() if "authorized: user=strongroom_backup" in line]
+    assert lines
+    assert all("SSL enabled (protocol=TLSv1.3" in line for line in lines)
+    assert 'identity="CN=strongroom_backup" method=cert' in log
+
+
+def test_both_hosts_pass_every_check(proven: Site) -> None:
+    """With an exposure of the daemon of 1.5 at most."""
+    assert failed_checks(proven) == []
+    unit = "systemd-analyze security --no-pager strongroom.service | tail -1"
+    exposure = proven.hosts.run("backup1", unit).stdout
+    assert float(exposure.split("strongroom.service: ")[1].split()[0]) <= 1.5
+
+
+def test_after_a_reboot_of_each_host_everything_is_as_before(proven: Site) -> None:
+    """The server and the daemon are back by themselves, the next backup works, nothing drifted."""
+    before = content(proven)
+    for name in ("db1", "backup1"):
+        proven.hosts.reboot(name)
+        state = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
+        assert proven.hosts.run(name, state, check=False).stdout.split() == ["running"]
+    assert content(proven) == before
+    proven.hosts.run("backup1", "strongroom backup --name portal --json")
+    assert failed_checks(proven) == []
+    assert proven.host_verb("plan").code == 0
+
+
+def test_a_database_that_holds_anything_is_not_touched(proven: Site) -> None:
+    """Recovering a host that is not lost is refused before anything is done."""
+    before = content(proven)
+    done = proven.host_verb("recover", "--host", "db1", "--yes", "-i", proven.identity)
+    assert done.code == 2
+    assert "only an empty one is replaced" in done.stderr
+    assert content(proven) == before
+    proven.hosts.run("backup1", "systemctl is-active strongroom")
+
+
+def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> None:
+    """A bare Debian becomes the same server: rows, owners, rights, passwords, certificate, checks.
+
+    The report has the backup, its restore test and the time of every step, and is signed.
+    """
+    before = content(proven)
+    proven.hosts.wipe("db1")
+    key = proven.files / "audit.key"
+    done = proven.host_verb(
+        *("recover", "--host", "db1", "--yes", "-i", proven.identity, "--json"),
+        *("--signing-key", key, "-o", tmp_path),
+    )
+    assert done.code == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert content(proven) == before
+    report = json.loads(done.stdout)
+    (back,) = report["databases"]
+    assert back["restore_test"].startswith("PASS")
+    assert (back["tables"], back["rows"]) == (2, 40000)
+    assert report["failed_checks"] == []
+    assert report["duration_ms"] >= max(step["duration_ms"] for step in report["steps"]) > 0
+    with_client(proven.hosts, "app1", proven)
+    served = psql(
+        proven.hosts,
+        "app1",
+        conninfo(PASSWORDS["portal_app"]),
+        "SELECT count(*) FROM portal.clients",
+    )
+    assert served.stdout.strip() == "10000", served.stderr
+    keys = proven.hosts.run("backup1", "ls /run/strongroom-recovery", check=False)
+    assert keys.code != 0
+    assert (
+        "strongroom_recovery"
+        not in proven.hosts.run("db1", "cat /etc/postgresql/15/main/pg_hba.conf").stdout
+    )
+    proven.hosts.run("backup1", "systemctl is-active strongroom; strongroom backup --name portal")
+    (path,) = tmp_path.glob("host-recovery-db1-*.json")
+    signers = tmp_path / "allowed_signers"
+    signers.write_text(f"auditor {key.with_suffix('.key.pub').read_text()}")
+    verify = 'ssh-keygen -Y verify -f "$1" -I auditor -n strongroom-evidence@v1 -s "$2.sig" <"$2"'
+    assert ended(("/bin/bash", "-c", verify, "bash", str(signers), str(path))).code == 0
