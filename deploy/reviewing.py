@@ -85,7 +85,7 @@ def _found(server: DatabaseServer, remote: Remote) -> Found:
 
 
 def ask(remote: Remote, server: DatabaseServer, database: str, sql: str) -> Any:  # noqa: ANN401
-    """Return the JSON that a statement gives, asked as the administrator on the host itself."""
+    """Return the JSON that a statement gives (None for NULL), asked as the administrator there."""
     encoded = base64.b64encode(f"{sql};\n".encode()).decode()
     words: Iterable[str] = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-p", str(server.port))
     script = (
@@ -93,6 +93,8 @@ def ask(remote: Remote, server: DatabaseServer, database: str, sql: str) -> Any:
         f" runuser -u postgres -- {shlex.join(words)} -d {shlex.quote(database)} -f -"
     )
     answer = remote.run(script).decode()
+    if not answer.strip():
+        return None
     try:
         return json.loads(answer)
     except ValueError as error:

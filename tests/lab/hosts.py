@@ -162,7 +162,11 @@ class Lab:
     def wipe(self, name: str) -> None:
         """Make a host a bare Debian again, with the same name and address and new host keys."""
         self._stop(name)
-        self._remove(name)
+        base = self.directory / name
+        _do("umount", "--lazy", str(base / "root"))
+        for part in ("up", "work", "root"):
+            shutil.rmtree(base / part)
+        del self._hosts[name]
         self.boot([name])
 
     def keep(self, name: str) -> None:
