@@ -30,7 +30,8 @@ from deploy.core.pki import (
     new_key,
 )
 from deploy.core.recoveryreport import RecoveredDatabase, Step
-from deploy.core.sql import ident, literal
+from deploy.core.sql import ident
+from deploy.core.types import ADMINISTRATOR
 from deploy.remote import Remote
 from deploy.reviewing import ask
 
@@ -45,6 +46,14 @@ _FILLED: Final = (
     " 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND"
     " deptype = 'e')"
 )
+# What the role owns that is neither an extension nor of one: nothing, after a whole restore.
+_OWNED: Final = (
+    "SELECT json_agg(s.classid::regclass::text) FROM pg_shdepend s WHERE deptype = 'o' AND"
+    " refclassid = 'pg_authid'::regclass AND refobjid = '@role@'::regrole AND dbid IN (0, (SELECT"
+    " oid FROM pg_database WHERE datname = current_database())) AND classid <>"
+    " 'pg_extension'::regclass AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid ="
+    " s.classid AND d.objid = s.objid AND d.deptype = 'e')"
+).replace("@role@", ROLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +132,7 @@ class Recovery:
         there = self._databases()
         self._require_empty([one for one in chosen if one.database in there])
         with self.clock.step("daemon of the backup host stopped"):
-            self.on_backup_host.run("systemctl stop strongroom.service")
+            self.on_backup_host.run("systemctl stop strongroom-daemon.service")
         with ThreadPoolExecutor(max_workers=1) as pool:
             testing = pool.submit(self._test, chosen)
             with self.clock.step("host made as declared"):
@@ -139,7 +148,7 @@ class Recovery:
         with self.clock.step("rights as declared"):
             self.apply()
         with self.clock.step("daemon of the backup host started"):
-            self.on_backup_host.run("systemctl start strongroom.service")
+            self.on_backup_host.run("systemctl start strongroom-daemon.service")
         return tuple(
             RecoveredDatabase(
                 database=one.database,
@@ -261,15 +270,14 @@ class Recovery:
 
     def _forget_role(self, chosen: Sequence[Chosen]) -> None:
         """Drop the role; what it still owned would be a restore that is not whole."""
-        sql = (
-            "SELECT json_agg(classid::regclass::text) FROM pg_shdepend WHERE deptype = 'o' AND"  # noqa: S608
-            f" refclassid = 'pg_authid'::regclass AND refobjid = {literal(ROLE)}::regrole"
-        )
-        owned = ask(self.on_server, self.server, "postgres", sql)
-        if owned:
-            raise PostgresError(f"{ROLE} owns {owned[0]} after the restore, which no backup says")
         for database in ("postgres", *(one.database for one in chosen)):
-            self._sql(database, f"DROP OWNED BY {ROLE}")
+            if owned := ask(self.on_server, self.server, database, _OWNED):
+                raise PostgresError(f"{ROLE} owns {owned[0]} in {database} after the restore")
+            # An extension has no owner in a backup: whoever restores it has it (pg_dump).
+            self._sql(
+                database,
+                f"REASSIGN OWNED BY {ROLE} TO {ADMINISTRATOR}; DROP OWNED BY {ROLE}",
+            )
         self._sql("postgres", f"DROP ROLE {ROLE}")
 
     def _sql(self, database: str, text: str) -> None:

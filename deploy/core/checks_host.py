@@ -13,7 +13,7 @@ _APPLY: Final = "strongroom host apply"
 # Exposure as systemd-analyze rates it: 0 is a fortress, 10 is no wall at all.
 DAEMON_EXPOSURE: Final = 1.5
 SERVER_EXPOSURE: Final = 5.5
-DAEMON_UNIT: Final = "strongroom.service"
+DAEMON_UNIT: Final = "strongroom-daemon.service"
 CREDENTIALS: Final = "/etc/strongroom/credentials"
 _HOMES: Final = "/root /home/* /var/lib/postgresql /var/lib/strongroom"
 

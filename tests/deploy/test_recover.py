@@ -27,12 +27,13 @@ CONTENT = """
 SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM portal.clients c;
 SELECT count(*), sum(client) FROM portal.notes;
 SELECT last_value FROM portal.clients_id_seq;
-SELECT relname, pg_get_userbyid(relowner), relacl, relrowsecurity FROM pg_class
-  WHERE relnamespace = 'portal'::regnamespace ORDER BY 1;
+SELECT relname, pg_get_userbyid(relowner), ARRAY(SELECT a::text FROM unnest(relacl) a ORDER BY 1),
+  relrowsecurity FROM pg_class WHERE relnamespace = 'portal'::regnamespace ORDER BY 1;
 SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy;
 SELECT rolname, rolcanlogin, rolsuper, rolconnlimit FROM pg_roles
   WHERE rolname !~ '^pg_' ORDER BY 1;
-SELECT datname, pg_get_userbyid(datdba), datacl FROM pg_database WHERE NOT datistemplate ORDER BY 1;
+SELECT datname, pg_get_userbyid(datdba), ARRAY(SELECT a::text FROM unnest(datacl) a ORDER BY 1)
+  FROM pg_database WHERE NOT datistemplate ORDER BY 1;
 """
 
 
@@ -73,9 +74,9 @@ def test_backups_come_over_tls_1_3_by_certificate_as_the_role_that_only_reads(pr
 def test_both_hosts_pass_every_check(proven: Site) -> None:
     """With an exposure of the daemon of 1.5 at most."""
     assert failed_checks(proven) == []
-    unit = "systemd-analyze security --no-pager strongroom.service | tail -1"
+    unit = "systemd-analyze security --no-pager strongroom-daemon.service | tail -1"
     exposure = proven.hosts.run("backup1", unit).stdout
-    assert float(exposure.split("strongroom.service: ")[1].split()[0]) <= 1.5
+    assert float(exposure.split("strongroom-daemon.service: ")[1].split()[0]) <= 1.5
 
 
 def test_after_a_reboot_of_each_host_everything_is_as_before(proven: Site) -> None:
@@ -98,7 +99,7 @@ def test_a_database_that_holds_anything_is_not_touched(proven: Site) -> None:
     assert done.code == 2
     assert "only an empty one is replaced" in done.stderr
     assert content(proven) == before
-    proven.hosts.run("backup1", "systemctl is-active strongroom")
+    proven.hosts.run("backup1", "systemctl is-active strongroom-daemon")
 
 
 def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> None:
@@ -135,7 +136,9 @@ def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> 
         "strongroom_recovery"
         not in proven.hosts.run("db1", "cat /etc/postgresql/15/main/pg_hba.conf").stdout
     )
-    proven.hosts.run("backup1", "systemctl is-active strongroom; strongroom backup --name portal")
+    proven.hosts.run(
+        "backup1", "systemctl is-active strongroom-daemon; strongroom backup --name portal"
+    )
     (path,) = tmp_path.glob("host-recovery-db1-*.json")
     signers = tmp_path / "allowed_signers"
     signers.write_text(f"auditor {key.with_suffix('.key.pub').read_text()}")

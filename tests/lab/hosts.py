@@ -187,6 +187,8 @@ class Lab:
         _do("cp", "-a", str(base / "kept"), str(base / "up"))
         (base / "work").mkdir()
         self._mount(base)
+        host_key = base / "root/etc/ssh/ssh_host_ed25519_key.pub"
+        self._note_host_key(name, host_key.read_text())
         self.boot([name])
 
     def close(self) -> None:
