@@ -20,8 +20,10 @@ from scheduler.plan import Missed, Patience, SlotRecord, State, ended
 from scheduler.recorder import answers
 
 _STARTS: Final = frozenset({EntryType.BACKUP_STARTED, EntryType.RESTORE_TEST_STARTED})
-_FAILURES: Final = frozenset({EntryType.BACKUP_FAILED, EntryType.RESTORE_TEST_ABORTED})
-_NOT_DONE: Final = _STARTS | _FAILURES | {EntryType.SLOT_MISSED}
+# What ends a run in good order; each other end needs a look at what the entry says.
+_GOOD_ENDS: Final = frozenset(
+    {EntryType.BACKUP_FINISHED, EntryType.PRUNE_EXECUTED, EntryType.PERIOD_PUBLISHED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,34 +86,54 @@ def _stretches(
     return found
 
 
-def is_done(
-    record: SlotRecord, entries: Iterable[Entry], backups: Callable[[str], Collection[str]]
-) -> bool:
-    """Whether a run that was at work when its daemon died came to a good end.
+def outcome_by_log(
+    record: SlotRecord, entries: Sequence[Entry], backups: Callable[[str], Collection[str]]
+) -> Outcome | None:
+    """Return what the log says came of a run whose end nobody saw; None: it has to be done again.
 
-    `entries` are those since it began. A backup exists if its manifest does, even if nobody lived
-    to log that; `backups` gives the ids of a database's backups.
+    A backup exists if its manifest does, even if nobody lived to log that; `backups` gives the ids
+    of a database's backups. A restore test whose report was not published is no evidence.
     """
+    published = {
+        one.details.get("report") for one in entries if one.type is EntryType.REPORT_PUBLISHED
+    }
     for entry in entries:
         if not answers(entry, record.key, record.due):
             continue
-        if entry.type not in _NOT_DONE:
-            return True
-        if entry.type is EntryType.BACKUP_STARTED:
-            backup = entry.details.get("backup")
-            if backup in backups(record.key.database):
-                return True
-    return False
+        said = entry.details
+        if entry.type in _GOOD_ENDS:
+            return Outcome.SUCCEEDED
+        if entry.type is EntryType.PRUNE_BLOCKED:
+            return Outcome.FAILED
+        if entry.type is EntryType.VERIFY_FINISHED:
+            is_clean = said.get("damages") == 0 and said.get("unpinned") == 0
+            return _good(is_clean and said.get("backups"))
+        if entry.type is EntryType.RESTORE_TEST_FINISHED and said.get("report") in published:
+            return _good(str(said.get("verdict")).startswith("PASS"))
+        is_begun = entry.type is EntryType.BACKUP_STARTED
+        if is_begun and said.get("backup") in backups(record.key.database):
+            return Outcome.SUCCEEDED
+    return None
 
 
-def settled(record: SlotRecord, *, done: bool, now: datetime, patience: Patience) -> SlotRecord:
-    """Return how a slot stands whose run died with its daemon."""
+def _good(is_good: object) -> Outcome:
+    return Outcome.SUCCEEDED if is_good else Outcome.FAILED
+
+
+def settled(
+    record: SlotRecord, outcome: Outcome | None, *, now: datetime, patience: Patience
+) -> SlotRecord:
+    """Return how a slot stands whose run died with its daemon; `outcome` is what the log says."""
+    messages = {
+        Outcome.SUCCEEDED: "",
+        Outcome.FAILED: "the evidence log has its result: not good",
+    }
     return ended(
         record,
         now,
-        outcome=Outcome.SUCCEEDED if done else Outcome.INTERRUPTED,
+        outcome=outcome or Outcome.INTERRUPTED,
         exit_code=None,
-        message="" if done else "the daemon died while this was at work",
+        message="the daemon died while this was at work" if outcome is None else messages[outcome],
         patience=patience,
         chance=0.0,
     )

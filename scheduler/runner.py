@@ -7,11 +7,12 @@ its deadline, and when the daemon stops. It dies with the daemon, and what it st
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -21,6 +22,8 @@ from backup.postgres.process import Command, Supervised, supervise
 from scheduler.jobs import JobKey
 from scheduler.outcomes import Ended, Outcome, classify
 from scheduler.plan import SlotRecord
+
+_log = logging.getLogger(__name__)
 
 _GRACE: Final = timedelta(seconds=30)
 _RESULT_CHARACTERS: Final = 64 * 1024
@@ -70,6 +73,7 @@ class Runner:
         environment: Mapping[str, str],
         silence: timedelta,
         wake: Callable[[], None],
+        outcome_by_log: Callable[[SlotRecord], Outcome | None],
         program: tuple[str, ...] = (sys.executable, "-m", "backup.cli", "--heartbeat"),
     ) -> None:
         self._program = program
@@ -79,6 +83,7 @@ class Runner:
         }
         self.silence = silence
         self._wake = wake
+        self._outcome_by_log = outcome_by_log
         self._lock = threading.Lock()
         self._children: dict[JobKey, Child | None] = {}
         self._stopped: set[JobKey] = set()
@@ -102,7 +107,10 @@ class Runner:
         with self._lock:
             self._children[key] = None
         threading.Thread(
-            target=self._attend, args=(key, command, deadline), name=f"run {key.text}", daemon=True
+            target=self._attend,
+            args=(record, command, deadline),
+            name=f"run {key.text}",
+            daemon=True,
         ).start()
 
     def concluded(self) -> list[Concluded]:
@@ -121,7 +129,8 @@ class Runner:
         for child in children:
             child.end()
 
-    def _attend(self, key: JobKey, command: Command, deadline: timedelta) -> None:
+    def _attend(self, record: SlotRecord, command: Command, deadline: timedelta) -> None:
+        key = record.key
         try:
             ended = supervise(
                 command,
@@ -129,7 +138,7 @@ class Runner:
                 deadline=deadline,
                 entered=lambda child: self._registered(key, child),
             )
-            concluded = self._conclusion(key, ended)
+            concluded = self._checked(record, self._conclusion(key, ended))
         except StrongroomError as error:
             concluded = _not_begun(key, error.message)
         except Exception as error:  # noqa: BLE001 - a slot must not stay `running` for ever
@@ -148,6 +157,29 @@ class Runner:
         if is_stopped:  # between its start and now
             child.end()
         yield
+
+    def _checked(self, record: SlotRecord, concluded: Concluded) -> Concluded:
+        """Return how it ended by the log, if the child came to no end of its own.
+
+        A child may be killed when its work is done: doing it again would do a slot twice.
+        """
+        if not concluded.outcome.may_retry or concluded.outcome is Outcome.BUSY:
+            return concluded
+        try:
+            outcome = self._outcome_by_log(record)
+        except StrongroomError as error:
+            # Nothing is known: the next try will find out. Doing it twice loses nothing.
+            _log.warning(
+                "%s: the evidence log could not be asked what came of it: %s",
+                record.key.text,
+                error.message,
+                extra={"action": "log_unread"},
+            )
+            return concluded
+        if outcome is None:
+            return concluded
+        message = "" if outcome is Outcome.SUCCEEDED else concluded.message
+        return replace(concluded, outcome=outcome, message=message)
 
     def _conclusion(self, key: JobKey, ended: Supervised) -> Concluded:
         why: Ended | None = None

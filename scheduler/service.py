@@ -29,10 +29,11 @@ from scheduler.events import JournalTrouble, JournalWell, Observer, Observers, S
 from scheduler.jobs import JobKey, jobs_of
 from scheduler.journal import FILE_NAME, Journal, JournalError
 from scheduler.ledger import Ledger
-from scheduler.plan import Patience
+from scheduler.outcomes import Outcome
+from scheduler.plan import Patience, SlotRecord
 from scheduler.policynotes import policy_note, policy_text
 from scheduler.recorder import Recorder
-from scheduler.recovery import interrupted, is_done, rebuild, settled
+from scheduler.recovery import interrupted, outcome_by_log, rebuild, settled
 from scheduler.runner import Runner
 from scheduler.systemd import Manager
 from scheduler.tenancy import Tenancy
@@ -147,6 +148,7 @@ class _Service:
             environment=given.environment,
             silence=settings.daemon.silence_timeout,
             wake=self.alarm.ring,
+            outcome_by_log=self._outcome_by_log,
         )
         self._daemon = Daemon(
             work,
@@ -282,8 +284,8 @@ class _Service:
             self._wait_for_orphan(record.key)
         entries = self._entries() if dead else []
         for record in dead:
-            done = is_done(record, entries, self._backup_ids)
-            self._daemon.settle(settled(record, done=done, now=now, patience=self._work.patience))
+            outcome = outcome_by_log(record, entries, self._backup_ids)
+            self._daemon.settle(settled(record, outcome, now=now, patience=self._work.patience))
 
     def _wait_for_orphan(self, key: JobKey) -> None:
         """Wait for a backup that outlives its daemon by a moment: it may be about to succeed."""
@@ -300,6 +302,9 @@ class _Service:
 
     def _entries(self) -> list[Entry]:
         return list(read_log(self._repository.store).entries())
+
+    def _outcome_by_log(self, record: SlotRecord) -> Outcome | None:
+        return outcome_by_log(record, self._entries(), self._backup_ids)
 
     def _backup_ids(self, database: str) -> set[str]:
         return {key.id.text for key in self._repository.backups(database)}

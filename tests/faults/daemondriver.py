@@ -8,6 +8,7 @@
     kill_at   SIGKILL to ourselves at this transition: before or after a write to the journal, or
               when a child is started
     journal   "fails": every call of the journal raises
+    child     the program that its children are, instead of our command line
     report    where to write how many transitions there were
 """
 
@@ -20,6 +21,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,10 @@ def run() -> int:
     for name in WRITES:
         transitions.around(Journal, name)
     transitions.around(Runner, "start")
+    if "child" in asked:
+        begin: Callable[..., None] = Runner.__init__
+        program = (sys.executable, asked["child"], "--heartbeat")
+        setattr(Runner, "__init__", partialmethod(begin, program=program))  # noqa: B010
     if asked.get("journal") == "fails":
         for name in vars(Journal).keys() - vars(object).keys():
             if not name.startswith("_"):

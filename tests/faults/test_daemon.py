@@ -45,6 +45,18 @@ def test_a_slot_is_backed_up_and_logged(watched: Watched) -> None:
     assert watched.vault.verified().is_good
 
 
+def test_a_child_killed_when_its_work_is_done_is_done(watched: Watched) -> None:
+    """What the evidence log says counts: the slot is not backed up twice."""
+    with watched.running(child=str(Path(__file__).with_name("killedchild.py"))) as daemon:
+        due = next_hour(watched.now())
+        watched.go_to(due + timedelta(seconds=1))
+        daemon.says("slot_finished")
+        assert daemon.said("slot_failed") == []
+    assert watched.doubled() == []
+    assert [record.state for record in watched.records()] == [State.DONE]
+    assert len(watched.vault.backups()) == 1
+
+
 def test_after_an_outage_there_is_one_catch_up(watched: Watched) -> None:
     """14 days without a daemon: one backup, and 335 slots in the log as missed."""
     with watched.running():
