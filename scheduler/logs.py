@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from backup.jsonlog import JsonLog
 from scheduler.events import Event
 from scheduler.jobs import JobKey
 
 
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON: `ts`, `level`, `message`, `action`, and what an event holds."""
+class JsonLines(JsonLog):
+    """A record as one line of JSON, with what an event holds."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line: dict[str, Any] = {
-            "ts": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            "action": getattr(record, "action", None),
-        }
+    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what the line says, key by key."""
+        line = super().fields_of(record)
         event = getattr(record, "event", None)
         if isinstance(event, Event):
             line |= {
@@ -30,9 +25,7 @@ class JsonLines(logging.Formatter):
                 for one in fields(event)
                 if one.name not in {*line, "result"}
             }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return line
 
 
 def _plain(value: object) -> object:

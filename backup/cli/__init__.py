@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import logging
 import os
 import signal
@@ -14,8 +13,10 @@ from typing import NoReturn
 
 import click
 
+from backup.cli.verbs import Verbs
 from backup.errors import StrongroomError
 
+# In the order in which a newcomer meets them.
 _VERBS = (
     "init",
     "keygen",
@@ -42,24 +43,10 @@ _VERBS = (
 )
 
 
-class _Verbs(click.Group):
-    """The verbs in the order in which a newcomer meets them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in _VERBS:
-            return None
-        module = importlib.import_module(f"backup.cli.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
-
-
 @click.group(
-    cls=_Verbs,
+    cls=Verbs,
+    verbs=_VERBS,
+    prefix="backup.cli.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""Example: DATABASE_URL=postgresql://backup@db1/app strongroom backup
 
@@ -88,7 +75,7 @@ def root(verbose: bool, log_format: str, heartbeat: bool) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     if log_format == "json":
-        from backup.cli.jsonlog import JsonLog
+        from backup.jsonlog import JsonLog
 
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonLog())

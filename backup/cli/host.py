@@ -5,11 +5,12 @@ One small file a verb beside this one (`host_plan.py`), loaded when it is called
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
-_VERBS: tuple[str, ...] = (
+from backup.cli.verbs import Verbs
+
+# In the order in which a host meets them.
+_VERBS = (
     "plan",
     "apply",
     "pki",
@@ -21,25 +22,11 @@ _VERBS: tuple[str, ...] = (
 )
 
 
-class _HostVerbs(click.Group):
-    """The verbs in the order in which a host meets them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in _VERBS:
-            return None
-        module = importlib.import_module(f"backup.cli.host_{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
-
-
 @click.group(
     name="host",
-    cls=_HostVerbs,
+    cls=Verbs,
+    verbs=_VERBS,
+    prefix="backup.cli.host_",
     short_help="Provision database and backup hosts; prove them.",
     epilog="Example: strongroom host plan inventories/ours.py",
 )

@@ -17,6 +17,10 @@ class JsonLog(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        return json.dumps(self.fields_of(record), ensure_ascii=False)
+
+    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what the line says, key by key."""
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
             "ts": moment.isoformat().replace("+00:00", "Z"),
@@ -33,4 +37,4 @@ class JsonLog(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from backup.cli.jsonlog import JsonLog
+from backup.jsonlog import JsonLog
 
 
 def line(message: str, *values: object, **extra: object) -> str:
