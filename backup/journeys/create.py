@@ -429,6 +429,8 @@ def _previous(signed: SignedManifest | None) -> Previous | None:
 def _warnings(dumped: _Dumped) -> tuple[str, ...]:
     """Return what this backup does not hold, for the person who will need it; no names in it."""
     warnings = []
+    if newer := dumped.tools.newer_than(dumped.snapshot.server.major):
+        warnings.append(newer)
     if not dumped.has_passwords:
         warnings.append(
             "roles are stored without passwords: the backup role may not read pg_authid"

@@ -60,8 +60,14 @@ async def check_database(dsn: Dsn, settings: Settings, now: Callable[[], datetim
     checks = [Check(name="connection", status="good", observed=f"{dsn}: {access.version}")]
     try:
         tools = find_tools(access.major, bin_directories=settings.tool_directories)
+        newer = tools.newer_than(access.major)
         checks.append(
-            Check(name="client tools", status="good", observed=f"{tools.bin} ({tools.version})")
+            Check(
+                name="client tools",
+                status="warning" if newer else "good",
+                observed=newer or f"{tools.bin} ({tools.version})",
+                hint=f"apt install postgresql-client-{access.major}" if newer else None,
+            )
         )
     except StrongroomError as error:
         checks.append(_bad("client tools", error))

