@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORE := backup/errors.py,backup/schedule.py,backup/crypto/*,backup/evidence/*.py,backup/repository/*.py,backup/postgres/parts.py,backup/postgres/globals.py,backup/postgres/conninfo.py,backup/postgres/dsn.py,backup/postgres/commands.py
 
-# Whole files to each of as many processes as there are cores: a file's fixtures are made once.
+# As many processes as there are cores; tests/conftest.py says which gets what.
 PARALLEL ?= --numprocesses=auto --dist=loadfile
 # Tests start our programs a thousand times: compiling them each time would take a third of all.
 unexport PYTHONDONTWRITEBYTECODE

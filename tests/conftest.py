@@ -6,13 +6,35 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from backup.postgres.dsn import Dsn
 from tests.lab.buckets import S3Server
 from tests.lab.s3servers import S3Servers
 from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
+
+HOSTS = "tests/deploy"
+
+
+class Lanes(LoadFileScheduling):
+    """Whole files to each process, as its fixtures are made once; all tests of hosts to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return HOSTS if nodeid.startswith(HOSTS) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    """Deal tests out to processes."""
+    return Lanes(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, or one process would end long before the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(HOSTS))
 
 
 @pytest.fixture(scope="session")

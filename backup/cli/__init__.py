@@ -6,13 +6,12 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import click
 
+from backup.cli import signals
 from backup.cli.verbs import Verbs
 from backup.errors import StrongroomError
 
@@ -83,7 +82,7 @@ def root(verbose: bool, log_format: str, heartbeat: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with the documented code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.listen()
     gc.set_threshold(50_000, 20, 20)  # loading makes many objects and no garbage
     _work_in_batches()
     try:
@@ -95,14 +94,25 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _ignore_signals()
-        click.echo("strongroom: interrupted; nothing half-made was left", err=True)
-        sys.exit(130)
+        _end_interrupted()
     except BrokenPipeError:
         # The reader of our output has gone (`strongroom list | head`): that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception:
+        # Libraries turn what comes out of nowhere into an error of their own.
+        if signals.are_ignored():
+            _end_interrupted()
+        raise
+    signals.ignore_to_the_end()  # all is done, and the exit code is to say so
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_interrupted() -> NoReturn:
+    signals.ignore()
+    click.echo("strongroom: interrupted; nothing half-made was left", err=True)
+    signals.ignore_to_the_end()
+    sys.exit(130)
 
 
 def tell(error: StrongroomError) -> None:
@@ -120,15 +130,3 @@ def _work_in_batches() -> None:
     """
     with contextlib.suppress(OSError):  # a container may forbid it, and nothing depends on it
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    _ignore_signals()
-    raise KeyboardInterrupt
-
-
-def _ignore_signals() -> None:
-    # The second Ctrl-C of an impatient person must not break off the cleaning up.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

@@ -8,9 +8,9 @@ from collections.abc import Coroutine
 from types import FrameType
 from typing import Any, TypeVar
 
-_Result = TypeVar("_Result")
+from backup.cli import signals
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_Result = TypeVar("_Result")
 
 
 def run(journey: Coroutine[Any, Any, _Result]) -> _Result:
@@ -33,18 +33,17 @@ def run(journey: Coroutine[Any, Any, _Result]) -> _Result:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(cancel)
 
-        for number in SIGNALS:
+        for number in signals.SIGNALS:
             signal.signal(number, interrupt)
         return await journey
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in signals.SIGNALS}
     try:
         return asyncio.run(cancellable())
     except asyncio.CancelledError:
-        for number in SIGNALS:  # nor may one break off the last words
-            signal.signal(number, signal.SIG_IGN)
+        signals.ignore()  # nor may one break off the last words
         raise KeyboardInterrupt from None
     finally:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        if not signals.are_ignored():
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Real hosts for the tests of deploys: one lab for a whole test session."""
+"""A site on real hosts for the tests of deploys: one for a whole test session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.lab.sites import Site, new_site
 
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[Lab]:
-    """The lab; a host is booted when it is first asked for."""
+    """The site's lab; a host is booted when it is first asked for."""
     with lab() as made:
         yield made
 
@@ -23,13 +23,12 @@ def site(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     hosts.boot(["db1", "backup1"])
     made = new_site(hosts, tmp_path_factory.mktemp("operator"))
     made.apply()
-    for name in ("db1", "backup1"):
-        hosts.keep(name)
+    made.keep()
     return made
 
 
 @pytest.fixture
 def fresh_db1(site: Site) -> Iterator[Site]:
-    """The site; what a test does to db1 is gone afterwards."""
+    """The site; what a test does to db1 and to the operator's files is gone afterwards."""
     yield site
-    site.hosts.put_back("db1")
+    site.put_back(["db1"])

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.lab.hosts import OPERATOR, Lab
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import OPERATOR, Lab, lab
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Lab]:
+    """Hosts of these tests alone, on which nothing was installed."""
+    with lab() as made:
+        yield made
 
 
 def test_hosts_boot_and_see_each_other(hosts: Lab) -> None:

@@ -46,8 +46,7 @@ def proven(site: Site) -> Iterator[Site]:
     done = hosts.run("backup1", "strongroom restore-test latest --database portal --json")
     assert json.loads(done.stdout)["word"] == "PASS"
     yield site
-    for name in ("db1", "backup1"):
-        hosts.put_back(name)
+    site.put_back(["db1", "backup1"])
 
 
 def content(site: Site) -> str:

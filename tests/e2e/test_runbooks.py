@@ -42,7 +42,7 @@ def test_the_first_backup(newcomer: Situation) -> None:
         done = newcomer.follow(RUNBOOKS / "first-backup.md")
     finally:
         source.sql("DROP OWNED BY strongroom_backup; DROP ROLE strongroom_backup", DATABASE)
-    assert "bad" not in done.stdout
+    assert "bad " not in done.stdout
     assert "every count as in the dump" in done.stdout
     assert f"{DATABASE}_rehearsal" not in source.sql("SELECT datname FROM pg_database")
     assert {path.name for path in newcomer.offline.iterdir()} == {
@@ -138,7 +138,7 @@ def test_a_lost_backup_host(backed_up: Situation, left_out: str) -> None:
     """A new host writes on into the same repository, and knows what is stored there."""
     shutil.rmtree(backed_up.state)
     done = backed_up.follow(RUNBOOKS / "lost-backup-host.md", leave_out=(left_out,))
-    assert "bad" not in done.stdout
+    assert "bad " not in done.stdout
     first, second = backed_up.json("list --repository $REPOSITORY")
     assert second["new_bytes"] < first["new_bytes"] / 2
     assert first["status"] == second["status"] == "signed"

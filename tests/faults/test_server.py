@@ -128,11 +128,15 @@ def test_sessions_are_terminated(
         while hits < numbers.of(3, 50):
             before = vault.backups()
             process = vault.start_backup("--tool-directories", tools)
-            time.sleep(chance.uniform(0.4, 1.0))
+            sessions = f"FROM pg_stat_activity WHERE datname = '{vault.dsn.database}' AND {whom}"
+            while (
+                process.poll() is None
+                and vault.server.sql(f"SELECT count(*) {sessions}", database="postgres") == "0"
+            ):
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 0.3))
             killed = vault.server.sql(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                f" WHERE datname = '{vault.dsn.database}' AND {whom}",
-                database="postgres",
+                f"SELECT count(pg_terminate_backend(pid)) {sessions}", database="postgres"
             )
             done = finish(process)
             if killed == "0":

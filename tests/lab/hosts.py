@@ -86,7 +86,7 @@ class Lab:
         return f"10.77.{self.number}.{PLACES[name]}"
 
     def boot(self, names: Sequence[str]) -> None:
-        """Boot the hosts that do not run, all at once; each takes SSH connections on return."""
+        """Boot the hosts that do not run, all at once; each has started all its units on return."""
         started = [name for name in names if name not in self._running]
         for name in started:
             if name not in self._hosts:
@@ -269,6 +269,7 @@ class Lab:
         while self.run(name, "true", check=False).code:
             assert not server.ended_within(timedelta(milliseconds=200)), server.stderr_tail
             assert time.monotonic() < deadline, f"{name} has no SSH:\n{server.stderr_tail}"
+        self.run(name, "systemctl is-system-running --wait", check=False)
         # The host's first process too: it would outlive an nspawn that is killed.
         self._note_processes(name, server.pid, *_children(server.pid))
 

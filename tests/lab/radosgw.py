@@ -69,8 +69,9 @@ def radosgw() -> Iterator[S3Server]:
                 *("--kill-child=KILL", "--mount-proc", "bash", str(script)),
                 *(str(root), str(port), str(directory / "both.pem"), str(logs)),
             ),
+            death_signal=signal.SIGKILL,  # unshare ignores any other while its child is there
         )
-        with serving(command, stop=signal.SIGTERM):
+        with serving(command, stop=signal.SIGKILL):
             _wait(port, logs)
             yield S3Server(
                 endpoint=f"https://127.0.0.1:{port + 1}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,23 @@ class Site:
         done = self.host_verb("apply", "--yes", *arguments)
         assert done.code == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
+
+    def keep(self) -> None:
+        """Keep the hosts' disks and the operator's files as they are now, for `put_back`."""
+        for name in self.hosts.hosts:
+            self.hosts.keep(name)
+        shutil.copytree(self.files, self._kept)
+
+    def put_back(self, names: Sequence[str]) -> None:
+        """Make the disks of these hosts, and the operator's files, what they were when kept."""
+        for name in names:
+            self.hosts.put_back(name)
+        shutil.rmtree(self.files)
+        shutil.copytree(self._kept, self.files)
+
+    @property
+    def _kept(self) -> Path:
+        return self.files.with_name(f"{self.files.name}.kept")
 
 
 def new_site(hosts: Lab, files: Path) -> Site:
