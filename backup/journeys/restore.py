@@ -22,7 +22,7 @@ from backup.errors import IntegrityError
 from backup.journeys.archives import OpenBackup
 from backup.journeys.progress import Progress
 from backup.journeys.restoreplan import APPLICATION, WITHOUT_ROWS, Destination, RestorePlan
-from backup.journeys.threads import Running, run_each
+from backup.journeys.threads import Running, run_each, settled
 from backup.postgres import commands, selection, target
 from backup.postgres.command import Command
 from backup.postgres.commands import RestoreTarget, TableName
@@ -31,8 +31,8 @@ from backup.postgres.dsn import Dsn
 from backup.postgres.globals import GlobalsPlan, statements_for
 from backup.postgres.process import MemoryFile, run, writing
 from backup.postgres.snapshot import hold_snapshot
-from backup.postgres.target import Surroundings
-from backup.repository.catalog import Catalog, Relation
+from backup.postgres.target import CreatedDatabase, Surroundings
+from backup.repository.catalog import Catalog, DatabaseProperties, Relation
 from backup.repository.manifest import StoredPart
 
 _log = logging.getLogger(__name__)
@@ -93,9 +93,7 @@ async def restore(
         has_tablespaces=not missing_tablespaces,
     )
     await target.create_roles(destination.dsn, globals_plan, application_name=APPLICATION)
-    made = await target.create_database(
-        destination.dsn, catalog.database, application_name=APPLICATION
-    )
+    made = await _make(destination.dsn, catalog.database)
     _log.info("database %s is made", made.name, extra={"action": "database_created"})
     try:
         with MemoryFile() as schema:
@@ -129,6 +127,23 @@ async def restore(
         notes=(*made.notes, *notes, *_notes(globals_plan, missing_tablespaces, plan)),
         duration=clock() - started,
     )
+
+
+async def _make(dsn: Dsn, properties: DatabaseProperties) -> CreatedDatabase:
+    """Create the database; when cancelled, see that there is none.
+
+    A server that is told to stop a CREATE DATABASE may have it all the same, after we have looked.
+    """
+    creating = asyncio.ensure_future(
+        target.create_database(dsn, properties, application_name=APPLICATION)
+    )
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        await settled([creating])
+        if creating.exception() is None:
+            await target.drop_created(dsn, creating.result(), application_name=APPLICATION)
+        raise
 
 
 async def _fill(

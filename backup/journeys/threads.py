@@ -75,7 +75,7 @@ async def run_each(
             running.end()
             for future in futures:
                 future.cancel()
-            await _settled(futures)
+            await settled(futures)
             raise
 
 
@@ -88,11 +88,11 @@ async def to_end(function: Callable[[], _Result]) -> _Result:
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await _settled([future])
+        await settled([future])
         raise
 
 
-async def _settled(futures: Sequence[asyncio.Future[_Result]]) -> None:
+async def settled(futures: Sequence[asyncio.Future[_Result]]) -> None:
     """Wait for all, whatever came of them; their failures follow from the first one."""
     waiting = asyncio.gather(*futures, return_exceptions=True)
     while not waiting.done():
