@@ -292,16 +292,21 @@ def examiner(settings: Settings, repository: Repository) -> Examiner:
 
     identities = load_identities(settings.identity)
     keys = load_writing_keys(settings, repository)
+    lost = repository.store.lost if isinstance(repository.store, CopyView) else None
     return Examiner(
         repository=repository,
         trust=Trust(
             allowed=load_allowed_signers(settings, repository),
             claims=remembered_log(settings, repository),
+            refusal=lost,
+            is_log_lost=lost is not None,
         ),
         identities=identities,
         key_source=f"identity file {settings.identity}",
         keys=keys,
-        log=logmemory.open_log(
+        log=None
+        if lost is not None
+        else logmemory.open_log(
             repository.store, repository.id, keys.signing_key, settings.state_directory
         ),
         policy=restore_test_policy(settings),

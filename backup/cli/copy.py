@@ -76,6 +76,7 @@ def command(
                 "failed": {bad.key.id.text: bad.error.message for bad in made.failed},
                 "objects": made.objects,
                 "object_bytes": made.object_bytes,
+                "log_objects": made.log_objects,
             }
         )
         if not as_json:

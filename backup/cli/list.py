@@ -9,6 +9,7 @@ import click
 
 from backup.cli.options import (
     database_option,
+    from_option,
     json_option,
     load_settings,
     settings_options,
@@ -23,6 +24,7 @@ from backup.cli.options import (
 )
 @settings_options
 @database_option
+@from_option
 @signers_option
 @json_option
 def command(
@@ -31,6 +33,7 @@ def command(
     repository: str | None,
     state_directory: Path | None,
     database: str | None,
+    from_copy: str | None,
     allowed_signers: Path | None,
     as_json: bool,
 ) -> None:
@@ -49,7 +52,7 @@ def command(
         state_directory=state_directory,
         allowed_signers=allowed_signers,
     )
-    opened = app.open_repository(settings)
+    opened = app.open_repository(settings, from_copy)
     allowed = app.load_allowed_signers(settings, opened)
     pins = read_pins(opened.store)
     rows: list[dict[str, Any]] = []

@@ -7,7 +7,8 @@ report: what was copied, and what could not be
 
 The copy is the same repository under the same id: the same keys and pins read it. Ended anywhere
 there are objects too many in the copy, never a manifest without all its objects. The evidence log
-stays with the repository: a copy has none, and nothing is deleted from it here.
+stays with the repository; what it says is copied beside the backups, last, so that it tells of
+them all. Nothing is deleted from a copy here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import IntegrityError, NotFoundError, SettingsError, StrongroomError
+from backup.journeys.copylog import copy_log, copy_pins
 from backup.journeys.progress import Progress
 from backup.leases import reading
 from backup.repository.access import Repository, SignedManifest
@@ -59,6 +61,7 @@ class Copied:
     failed: tuple[Failure, ...]
     objects: int
     object_bytes: int
+    log_objects: int
 
 
 def plan(source: Repository, target: Store, database: str | None) -> tuple[BackupKey, ...]:
@@ -94,6 +97,10 @@ def copy(
             run.copy_files()
         for key in missing:
             run.copy_backup(key)
+    log_objects = 0
+    if missing or present:
+        copy_pins(source.store, target)
+        log_objects = copy_log(source.store, target)
     return Copied(
         address=target.address,
         present=present,
@@ -101,6 +108,7 @@ def copy(
         failed=tuple(run.failed),
         objects=run.objects,
         object_bytes=run.object_bytes,
+        log_objects=log_objects,
     )
 
 

@@ -44,14 +44,17 @@ from backup.testpolicy import RestoreTestPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examiner:
-    """Who tests: what it reads with, what it signs with, what it asks, where it works."""
+    """Who tests: what it reads with, what it signs with, what it asks, where it works.
+
+    `log` None: it is lost, with the repository whose copy is tested.
+    """
 
     repository: Repository
     trust: Trust
     identities: tuple[Identity, ...]
     key_source: str
     keys: WritingKeys
-    log: EvidenceLog
+    log: EvidenceLog | None
     policy: RestoreTestPolicy
     workshop: Workshop
     state_directory: Path
@@ -201,8 +204,9 @@ def _begin(
         **answering(slot),
     }
     try:
-        _bury(examiner, before, clock)
-        begun = examiner.log.append(EntryType.RESTORE_TEST_STARTED, details, now=started)
+        if examiner.log is not None:
+            _bury(examiner, examiner.log, before, clock)
+            begun = examiner.log.append(EntryType.RESTORE_TEST_STARTED, details, now=started)
     except IntegrityError as error:
         # It is a finding, and the backup is worth knowing about all the same.
         trust = replace(trust, refusal=error.message)
@@ -249,9 +253,11 @@ def _population(
     return [key for key in backups if key.database in names]
 
 
-def _bury(examiner: Examiner, log: StoredLog, clock: Callable[[], datetime]) -> None:
+def _bury(
+    examiner: Examiner, log: EvidenceLog, before: StoredLog, clock: Callable[[], datetime]
+) -> None:
     """Log the end of tests of this host that have none: who holds the lock knows of no other."""
-    entries = _entries(log)
+    entries = _entries(before)
     ended = {
         entry.details.get("report")
         for entry in entries
@@ -263,7 +269,7 @@ def _bury(examiner: Examiner, log: StoredLog, clock: Callable[[], datetime]) -> 
             and entry.details.get("host") == examiner.workshop.host
             and entry.details.get("report") not in ended
         ):
-            examiner.log.append(
+            log.append(
                 EntryType.RESTORE_TEST_ABORTED,
                 _ending(entry.details, Word.FAIL, Code.ABANDONED, entry.seq),
                 now=clock(),
@@ -283,7 +289,7 @@ def _abort(
     }
     ending = _ending(details, Word.INCONCLUSIVE, Code.ENVIRONMENT_FAILURE, around.log_started_seq)
     try:
-        if begun.is_logged:
+        if begun.is_logged and examiner.log is not None:
             examiner.log.append(
                 EntryType.RESTORE_TEST_ABORTED,
                 {**ending, "error": type(error).__name__},

@@ -43,12 +43,14 @@ _OF_FLAW: dict[Flaw, tuple[str, Code]] = {
 class Trust:
     """What this host believes: pinned signers, and what it has seen of the log before.
 
-    `refusal` says why the log takes no more entries.
+    `refusal` says why the log takes no more entries. `is_log_lost`: because it is gone with its
+    repository, and what is read in its place is a copy that may be older.
     """
 
     allowed: AllowedSigners | None
     claims: tuple[Claim, ...] = ()
     refusal: str | None = None
+    is_log_lost: bool = False
 
 
 def read_manifest(
@@ -147,7 +149,11 @@ def _log(
     if trust.allowed is None:
         yield Finding(code=Code.UNPINNED, what="evidence log")
         return
-    claims = list(trust.claims)
+    if trust.is_log_lost:
+        yield Finding(code=Code.ENVIRONMENT_FAILURE, what="evidence log", observed=trust.refusal)
+        if not log.lines:
+            return
+    claims = [] if trust.is_log_lost else list(trust.claims)
     if manifest.log is not None:
         claims.append(Claim(who=f"backup {manifest.backup_id}", head=manifest.log))
     wrong = check_log(
@@ -155,8 +161,9 @@ def _log(
         repository_id=repository.id,
         keys=[signer.public_key for signer in trust.allowed.signers],
         claims=claims,
+        is_at_rest=not trust.is_log_lost,
     )
-    if trust.refusal is not None and not wrong:
+    if trust.refusal is not None and not wrong and not trust.is_log_lost:
         wrong = (trust.refusal,)
     for sentence in wrong:
         yield Finding(code=Code.LOG_INCONSISTENT, what="evidence log", observed=sentence)

@@ -1,16 +1,17 @@
 """A copy as a store to read from: its objects, with the evidence log of the repository itself.
 
-A copy has no log. What is found out about it, by a restore test or `verify`, is told to the one
-log there is; a restore never asks for it, so the repository itself may be lost.
+There is one log, and nothing is appended to a copy of it. What is found out about a copy, by a
+restore test or `verify`, is told to the log of the repository. When that is lost, what was copied
+of the log is read in its place; a restore asks for neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from backup.errors import NotFoundError, StrongroomError
+from backup.repository.layout import COPIED_LOG_PREFIX, LOG_PREFIX, REPOSITORY_KEY
 from backup.repository.stores.base import Buffer, Store
-
-LOG_PREFIX = "log/"
 
 
 class CopyView:
@@ -20,15 +21,22 @@ class CopyView:
         self._copy = copy
         self._open_home = open_home
         self._home: Store | None = None
+        self._lost: str | None = None
 
     @property
     def address(self) -> str:
         """The copy's."""
         return self._copy.address
 
+    @property
+    def lost(self) -> str | None:
+        """Why the repository itself, and so its log, can't be had; None: it is there."""
+        self._look_for_home()
+        return self._lost
+
     def put(self, key: str, data: Buffer, *, durable: bool = True) -> None:
-        """Write an object; see `Store.put`."""
-        self._of(key).put(key, data, durable=durable)
+        """Write an object; see `Store.put`. No log is begun where the repository is lost."""
+        self._writable(key).put(key, data, durable=durable)
 
     def sync(self) -> None:
         """Wait for both; see `Store.sync`."""
@@ -38,19 +46,48 @@ class CopyView:
 
     def get(self, key: str) -> bytes:
         """Return an object; see `Store.get`."""
-        return self._of(key).get(key)
+        if not key.startswith(LOG_PREFIX):
+            return self._copy.get(key)
+        home = self._look_for_home()
+        return self._copy.get(_copied(key)) if home is None else home.get(key)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield keys of the copy, or of the log; see `Store.list`."""
-        yield from self._of(prefix).list(prefix)
+        if not prefix.startswith(LOG_PREFIX):
+            yield from self._copy.list(prefix)
+            return
+        home = self._look_for_home()
+        if home is not None:
+            yield from home.list(prefix)
+            return
+        for key in self._copy.list(_copied(prefix)):
+            yield LOG_PREFIX + key.removeprefix(COPIED_LOG_PREFIX)
 
     def delete(self, key: str) -> None:
         """Remove an object; see `Store.delete`."""
-        self._of(key).delete(key)
+        self._writable(key).delete(key)
 
-    def _of(self, key: str) -> Store:
+    def _writable(self, key: str) -> Store:
         if not key.startswith(LOG_PREFIX):
             return self._copy
-        if self._home is None:
-            self._home = self._open_home()
+        home = self._look_for_home()
+        if home is None:
+            raise NotFoundError(f"the evidence log is not to be had: {self._lost}")
+        return home
+
+    def _look_for_home(self) -> Store | None:
+        """Return the repository that this is a copy of, or None: then `_lost` says why."""
+        if self._home is None and self._lost is None:
+            try:
+                home = self._open_home()
+                if home.get(REPOSITORY_KEY) == self._copy.get(REPOSITORY_KEY):
+                    self._home = home
+                else:
+                    self._lost = f"{home.address} is not the repository that this is a copy of"
+            except StrongroomError as error:
+                self._lost = error.message
         return self._home
+
+
+def _copied(key: str) -> str:
+    return COPIED_LOG_PREFIX + key.removeprefix(LOG_PREFIX)

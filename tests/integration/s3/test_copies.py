@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backup.errors import SettingsError
+from backup.errors import IntegrityError, NotFoundError, SettingsError
 from backup.journeys.copy import Copied, copy
 from backup.journeys.progress import Silent
 from backup.journeys.verify import verify
@@ -124,14 +124,45 @@ def test_another_repository_is_never_mixed_with_the_copy(lab: PruneLab) -> None:
 
 
 def test_the_log_of_a_copy_is_that_of_the_repository(lab: PruneLab) -> None:
-    """And a copy is read without it, when the repository itself is lost."""
+    """When the repository is lost, what was copied of it is read, and nothing begins a new one."""
     target = MemoryStore("memory:copy")
-    copied(lab, lab.store, target)
+    made = copied(lab, lab.store, target)
+    there = {key: lab.store.get(key) for key in lab.store.list("log/")}
+    assert made.log_objects == len(there) > 6
+    lab.back_up(START)
     view = CopyView(target, lambda: lab.store)
-    assert list(view.list("log/")) == list(lab.store.list("log/"))
-    assert view.address == "memory:copy"
+    assert list(view.list("log/")) == list(lab.store.list("log/")) != list(there)
+    assert (view.address, view.lost) == ("memory:copy", None)
 
     def lost() -> Store:
         raise SettingsError("the repository is gone")
 
-    assert damages(CopyView(target, lost)) == []
+    for home in (lost, MemoryStore):
+        view = CopyView(target, home)
+        assert damages(view) == []
+        assert {key: view.get(key) for key in view.list("log/")} == there
+        with pytest.raises(NotFoundError, match="evidence log is not to be had"):
+            view.put("log/entries/000000000099.json", b"{}")
+        with pytest.raises(NotFoundError, match="evidence log is not to be had"):
+            view.delete("log/entries/000000000000.json")
+        assert view.lost is not None
+
+
+def test_a_log_that_was_written_anew_is_not_copied_over_the_old_one(lab: PruneLab) -> None:
+    """The copy is a witness of what was there before."""
+    target = MemoryStore()
+    copied(lab, lab.store, target)
+    before = {key: target.get(key) for key in target.list("copied-log/")}
+    lab.back_up(START)
+    last = max(before)
+    target.delete(max(key for key in before if "/entries/" in key))
+    assert copied(lab, lab.store, target).log_objects == 3
+    newest = max(lab.store.list("log/entries/"))
+    data = lab.store.get(newest)
+    lab.store.delete(newest)
+    with pytest.raises(IntegrityError, match="does not go on from what was copied"):
+        copied(lab, lab.store, target)
+    lab.store.put(newest, data.replace(b"portal", b"portaI"))
+    with pytest.raises(IntegrityError, match="does not go on from what was copied"):
+        copied(lab, lab.store, target)
+    assert target.get(last) == before[last]
