@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -175,6 +176,12 @@ def _records(path: Path) -> tuple[Record, ...]:
 
 def _told(error: PostgresError, records: tuple[Record, ...]) -> StrongroomError:
     """Return why it failed: our own word for it, or what pyinfra's log says of it."""
+    if gone := _UNREACHABLE.findall(error.message):
+        return StrongroomError(
+            "; ".join(f"{name} cannot be reached: {why}" for name, why in gone)
+            + "; nothing was changed, on no host",
+            hint="try it by hand with ssh, or leave it out: --limit names the others",
+        )
     failures = [
         f"{one.host}: {one.item}: {one.observed}" for one in records if one.kind == "failure"
     ]
@@ -196,5 +203,6 @@ def _cause(log: str) -> str:
     return "; ".join(line.removeprefix("--> ") for line in kept)
 
 
+_UNREACHABLE: Final = re.compile(r"\[([^]\s]+)\]\s+Could not connect \((.*?)\)(?=;|$)")
 _OPERATION: Final = "--> Starting operation"
 _WELL: Final = ("Skipped", "Success", "No changes")

@@ -151,3 +151,21 @@ def psql(hosts: Lab, name: str, connection: str, sql: str = "SELECT 1") -> Ended
     return hosts.run(
         name, f'psql -XAtw "$(cat)" -c "{sql}"', stdin=connection.encode(), check=False
     )
+
+
+def admin(site: Site, sql: str, database: str = "postgres") -> str:
+    """What the server on db1 answers its administrator."""
+    command = f"cd /; runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 -d {database} -f -"
+    return site.hosts.run("db1", command, stdin=sql.encode()).stdout.strip()
+
+
+def spoilt(change: str, directory: Path, *, hosts: str = "") -> Path:
+    """Return a copy of the lab's inventory, with statements after its data that spoil it."""
+    folder = directory / "inventories"
+    (folder / "group_data").mkdir(parents=True)
+    text = INVENTORY.read_text(encoding="utf-8")
+    (folder / "spoilt.py").write_text(f"{text}\n{hosts}\n")
+    shared = INVENTORY.with_name("group_data") / INVENTORY.name
+    text = shared.read_text(encoding="utf-8")
+    (folder / "group_data/spoilt.py").write_text(f"{text}\n{change}\n")
+    return folder / "spoilt.py"
