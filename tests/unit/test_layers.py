@@ -10,8 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # From the shells down; a module may import its own layer and those below.
 LAYERS = (
-    ("backup.cli", "backup.app"),
+    ("backup.cli",),
     ("backup.demo",),
+    ("backup.app",),
     ("backup.journeys",),
     (
         "backup.keyring",
