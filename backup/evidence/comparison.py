@@ -67,7 +67,7 @@ def table_results(expected: Catalog, observed: Catalog) -> tuple[TableResult, ..
             is_compared=restored is not None and restored.rows is not None,
         )
         for one in expected.relations
-        if one.rows is not None
+        if one.is_dumped and one.rows is not None
         for key in [(one.schema, one.name)]
         for restored in [found.get(key)]
     )
@@ -117,6 +117,6 @@ def compared(expected: Catalog, observed: Catalog) -> Compared:
 
 
 def _is_empty(expected: Catalog, observed: Catalog) -> bool:
-    return any(one.rows for one in expected.relations) and not any(
+    return any(one.rows for one in expected.relations if one.is_dumped) and not any(
         one.rows for one in observed.relations
     )

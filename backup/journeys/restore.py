@@ -21,7 +21,7 @@ from typing import TypeAlias
 from backup.errors import IntegrityError
 from backup.journeys.archives import OpenBackup
 from backup.journeys.progress import Progress
-from backup.journeys.restoreplan import APPLICATION, WITHOUT_ROWS, Destination, RestorePlan
+from backup.journeys.restoreplan import APPLICATION, Destination, RestorePlan
 from backup.journeys.threads import Running, run_each, settled
 from backup.postgres import commands, selection, target
 from backup.postgres.command import Command
@@ -269,7 +269,7 @@ def _expected(
         one
         for one in catalog.relations
         if one.rows is not None
-        and one.kind not in WITHOUT_ROWS
+        and one.is_dumped
         and (plan.is_whole or (one.schema, one.name) in chosen)
     )
 

@@ -17,8 +17,6 @@ from backup.repository.catalog import Catalog, Relation
 from backup.repository.manifest import Manifest, StoredPart
 
 APPLICATION = "strongroom restore"
-# Their definitions are in a backup: a materialised view is filled again, a foreign table is not.
-WITHOUT_ROWS = frozenset({"matview", "foreign"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +111,7 @@ def _chosen(catalog: Catalog, tables: Sequence[str]) -> tuple[Relation, ...]:
             hint="write schema.table; `strongroom show --identity FILE` lists them",
         )
     for name in tables:
-        if by_name[name].kind in WITHOUT_ROWS:
+        if not by_name[name].is_dumped:
             raise NotFoundError(
                 f"{name} is no table, so the backup holds no rows of it",
                 hint="restore the tables that it is made of, or the whole backup",

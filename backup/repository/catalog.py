@@ -37,6 +37,14 @@ class Relation:
     extension: str | None = None
     part: str | None = None
 
+    @property
+    def is_dumped(self) -> bool:
+        """Whether its rows are in a dump: those of a materialised view are computed anew.
+
+        So they may be others than the source had, whose view may not have been refreshed for long.
+        """
+        return self.kind not in {"matview", "foreign"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequence:

@@ -51,7 +51,8 @@ ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON notes USING (client = 1);
 GRANT SELECT ON prices TO corpus_reader;
 CREATE SEQUENCE invoices; SELECT setval('invoices', 4711);
-CREATE MATERIALIZED VIEW totals AS SELECT sum(cents) FROM prices;
+CREATE MATERIALIZED VIEW totals AS SELECT sum(cents) FROM prices GROUP BY id % 8;
+INSERT INTO prices VALUES (-1, 1);
 SELECT lo_from_bytea(0, 'a paper');
 """
 FORGET = """

@@ -42,7 +42,7 @@ retry_after = 300
 attempts = 5
 
 [schedules]
-restore_test_latest = "0 5 1,15 * *"
+restore_test_latest = "0 5 * * 0"
 verify = "0 4 1 * *"
 
 [databases.portal]
@@ -73,7 +73,7 @@ class Figures:
     restarts: int = 0
     outages: int = 0
     backups: int = 0
-    passed: int = 0
+    restore_tests: Counter[str] = field(default_factory=Counter)
     is_equal: bool = False
     longest_life_days: int = 0
     memory_kib: tuple[int, int] = (0, 0)
@@ -232,8 +232,8 @@ class Soak:
             if entry.type is EntryType.SLOT_MISSED
         )
         figures.backups = len(vault.backups())
-        figures.passed = sum(
-            str(entry.details.get("verdict", "")).startswith("PASS")
+        figures.restore_tests = Counter(
+            str(entry.details["verdict"])
             for entry in entries
             if entry.type is EntryType.RESTORE_TEST_FINISHED
         )
@@ -293,6 +293,8 @@ def faults_of(figures: Figures, *, memory_slack_kib: int = 4096) -> list[str]:
         wrong.append(f"slots that were done twice: {figures.doubled}")
     if figures.log_problems:
         wrong.append(f"the evidence log: {figures.log_problems}")
+    if any(verdict.startswith("FAIL") for verdict in figures.restore_tests):
+        wrong.append(f"healthy backups whose restore test failed: {figures.restore_tests}")
     if not figures.is_equal:
         wrong.append("the newest backup does not restore equal")
     if figures.memory_kib[1] > figures.memory_kib[0] + memory_slack_kib:

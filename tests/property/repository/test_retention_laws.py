@@ -20,7 +20,7 @@ from backup.repository.retention import (
     plan_retention,
 )
 
-HISTORIES = 100_000 if os.environ.get("FAULTS") == "full" else 3_000
+HISTORIES = 100_000 if os.environ.get("FAULTS") == "full" else 1_000
 BATCHES = 2
 # Each is the beginning of another: they must be told apart by their whole name.
 DATABASES = ("app", "app-test", "app%2D", "a", "app test")

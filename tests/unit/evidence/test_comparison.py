@@ -257,6 +257,7 @@ CHANGES: dict[str, tuple[Callable[[Catalog], Catalog], list[tuple[str, str]]]] =
         ),
         [("ROWCOUNT_DIFF", "table public.clients")],
     ),
+    "a view that was not refreshed for long": (lambda whole: with_relation(whole, 2, rows=5), []),
     "a cent": (
         lambda whole: with_digests(whole, tables=(digest("clients", "6"),)),
         [("DIGEST_DIFF", "table public.clients")],
@@ -412,8 +413,9 @@ def test_a_database_that_was_empty_may_be_empty() -> None:
 
 def test_results_are_of_what_the_backup_holds() -> None:
     """Tables that were counted there; what is not here is unknown."""
-    observed = replace(WHOLE, relations=WHOLE.relations[:2], sequences=WHOLE.sequences[1:])
-    one, other = table_results(WHOLE, observed)
+    whole = with_relation(WHOLE, 2, kind="table")
+    observed = replace(whole, relations=WHOLE.relations[:2], sequences=WHOLE.sequences[1:])
+    one, other = table_results(whole, observed)
     assert (one.name, one.rows_restored, one.is_compared) == ("clients", 3, True)
     assert one.digest_source == one.digest_restored == "7" * 64
     assert (other.name, other.rows_restored, other.is_compared) == ("totals", None, False)
@@ -423,6 +425,6 @@ def test_results_are_of_what_the_backup_holds() -> None:
         -7,
         7,
     ]
-    numbers = compared(WHOLE, without(observed, INDEX))
+    numbers = compared(whole, without(observed, INDEX))
     assert (numbers.tables_in_scope, numbers.tables_counted, numbers.tables_digested) == (2, 1, 1)
     assert (numbers.rows_compared, numbers.large_objects, numbers.schema_objects) == (3, 2, 5)
