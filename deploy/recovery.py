@@ -32,7 +32,7 @@ from deploy.core.pki import (
 from deploy.core.recoveryreport import RecoveredDatabase, Step
 from deploy.core.sql import ident
 from deploy.core.types import ADMINISTRATOR
-from deploy.remote import Remote
+from deploy.remote import Remote, strongroom
 from deploy.reviewing import ask
 
 ROLE: Final = "strongroom_recovery"
@@ -290,16 +290,7 @@ class Recovery:
 
     def _strongroom(self, words: str, *, ok: tuple[int, ...] = (0,)) -> str:
         """Return what `strongroom` says on the backup host. Raises `StrongroomError`."""
-        script = f"strongroom {words}; code=$?; printf '\\n%s' $code"
-        output = self.on_backup_host.run(f"{script}", timeout=_LONG).decode()
-        text, _, code = output.rpartition("\n")
-        if int(code) not in ok:
-            verb = words.partition(" ")[0]
-            raise StrongroomError(
-                f"strongroom {verb} on {self.backup_host.host.name} ended with {code}",
-                hint=f"run it there: strongroom {words}",
-            )
-        return text
+        return strongroom(self.on_backup_host, words, ok=ok, timeout=_LONG)[0]
 
 
 def _temporary(database: str) -> str:

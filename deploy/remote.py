@@ -47,6 +47,25 @@ class Remote:
             ) from error
 
 
+def strongroom(
+    remote: Remote, words: str, *, ok: tuple[int, ...] = (0,), timeout: timedelta = _LIMIT
+) -> tuple[str, int]:
+    """Return what `strongroom` prints on a backup host, and its exit code, which is one of `ok`.
+
+    Raises `StrongroomError` for any other.
+    """
+    script = f"strongroom {words}; code=$?; printf '\\n%s' $code"
+    output = remote.run(script, timeout=timeout).decode()
+    text, _, code = output.rpartition("\n")
+    if int(code) not in ok:
+        verb = words.partition(" ")[0]
+        raise StrongroomError(
+            f"strongroom {verb} on {remote.name} ended with {code}",
+            hint=f"run it there: strongroom {words}",
+        )
+    return text, int(code)
+
+
 def remote_of(host: InventoryHost) -> Remote:
     """Return how to run scripts on a host of an inventory."""
     data = host.data

@@ -29,9 +29,10 @@ def command(
 ) -> None:
     """Check that the next backup would work and be whole: store, keys, server, rights, tools.
 
-    The exit code is 1 if anything is bad.
+    With [databases] in the settings, each of them is asked. The exit code is 1 if anything is bad.
     """
     import os
+    from dataclasses import replace
     from datetime import UTC, datetime
 
     from backup import app
@@ -62,11 +63,15 @@ def command(
         checks.append(
             Check(name="repository", status="bad", observed=error.message, hint=error.hint)
         )
-    try:
-        dsn_found = app.backup_source(settings).dsn
-        checks += interruptible.run(check_database(dsn_found, settings, lambda: datetime.now(UTC)))
-    except StrongroomError as error:
-        checks.append(Check(name="database", status="bad", observed=error.message, hint=error.hint))
+    for name in sorted(settings.databases) or (None,):
+        label = "" if name is None else f"{name}: "
+        try:
+            source = app.backup_source(settings.selected(name))
+            asked = check_database(source.dsn, settings, lambda: datetime.now(UTC))
+            found = interruptible.run(asked)
+        except StrongroomError as error:
+            found = [Check(name="database", status="bad", observed=error.message, hint=error.hint)]
+        checks += [replace(check, name=f"{label}{check.name}") for check in found]
     is_bad = any(check.status == "bad" for check in checks)
     if as_json:
         print_json({"is_good": not is_bad, "checks": checks})

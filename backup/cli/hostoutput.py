@@ -11,6 +11,10 @@ import click
 from backup.cli.options import any_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from deploy.proving import Proof
     from deploy.provision import Outcome, Record
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -40,7 +44,9 @@ def told() -> Iterator[None]:
         raise StrongroomError(error.message, hint=error.hint) from error
 
 
-def print_outcome(outcome: Outcome, *, as_json: bool, has_applied: bool) -> None:
+def print_outcome(
+    outcome: Outcome, *, as_json: bool, has_applied: bool, proofs: Sequence[Proof] = ()
+) -> None:
     """Print what was found, host by host, and a last line that says it all."""
     from backup.cli.output import print_json
 
@@ -52,6 +58,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool, has_applied: bool) -> None
                 "findings": [one.model_dump() for one in outcome.findings],
                 "operations": {"changed": outcome.operations, "checked": outcome.checked},
                 "seconds": outcome.seconds,
+                "proofs": proofs,
             }
         )
         return
@@ -64,6 +71,23 @@ def print_outcome(outcome: Outcome, *, as_json: bool, has_applied: bool) -> None
     if has_applied and outcome.findings:
         state = "as declared, but for what nobody declared"
     click.echo(f"{state}; {outcome.operations} of {outcome.checked} operations {done}")
+
+
+def print_proofs(proofs: Sequence[Proof], took: timedelta) -> None:
+    """Print what is proven of each database, and how long it took from bare hosts."""
+    from backup.cli.output import duration
+
+    words = {
+        "new": "backed up, restored for a test: PASS",
+        "known": "passed its restore test before",
+        "empty": "backed up and restored, but it has no table: apply again when it has",
+        "untested": "backed up, NOT restore-tested: no identity on this host",
+    }
+    for one in proofs:
+        word = "proven" if one.state in {"new", "known"} else "unproven"
+        click.echo(f"{word:10} {one.host}: {one.database}: {one.backup_id}: {words[one.state]}")
+    if any(one.state in {"new", "empty"} for one in proofs):
+        click.echo(f"from the beginning to a backup that was restored: {duration(took)}")
 
 
 def _line(record: Record, word: str) -> str:

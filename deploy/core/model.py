@@ -6,7 +6,7 @@ can be checked without a host.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -65,23 +65,26 @@ class Site(Declared):
 
 
 class Package(Declared):
-    """Which PostgreSQL, and from where: the distribution's own, or a repository that is given.
+    """Which PostgreSQL: the distribution's own packages. A host's other sources of apt are its own.
 
-    `repository` is the one line of an apt source (`deb [signed-by=…] https://… suite main`),
-    `signing_key` the file of its key on the operator's machine.
+    Another `source` is refused, so that nobody believes that it was set up and pinned.
     """
 
     major: Major
-    source: Literal["distribution", "repository"] = "distribution"
-    repository: str | None = None
-    signing_key: OperatorPath | None = None
+    source: Literal["distribution"] = "distribution"
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        has_both = self.repository is not None and self.signing_key is not None
-        if has_both != (self.source == "repository"):
-            raise ValueError('repository and signing_key go with source = "repository"')
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _only_the_distribution(cls, given: Any) -> Any:  # noqa: ANN401 - whatever was written
+        if isinstance(given, dict) and (
+            given.get("source", "distribution") != "distribution"
+            or {"repository", "signing_key"} & given.keys()
+        ):
+            raise ValueError(
+                "packages of another repository (PGDG) are not set up by these deploys: leave out"
+                " source, repository and signing_key; docs/provisioning.md says what to do instead"
+            )
+        return given
 
 
 class Machine(Declared):

@@ -33,6 +33,10 @@ create_main_cluster = false
 """
 _UNIT: Final = "strongroom-daemon.service"
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
+# Says what is bad, with its hint, and ends as `doctor` did.
+_DOCTOR: Final = """\
+said=$(strongroom doctor 2>&1); code=$?
+[ $code = 0 ] || printf '%s\\n' "$said" | grep -A 1 -e ^bad -e ^strongroom; (exit $code)"""
 # Whoever is root becomes the user that owns keys and backups; nobody else gets at them.
 _COMMAND: Final = """\
 #!/bin/sh
@@ -96,6 +100,7 @@ def backup_host(estate: Estate, declared: BackupHost) -> None:
         watched=f"{SETTINGS_FILE} {KEYS}/* {CREDENTIALS}/* /etc/systemd/system/{_UNIT}"
         f" {PROGRAMS}/current/pyvenv.cfg",
     )
+    system.doctor(name="the next backup would work", item="strongroom doctor", run=_DOCTOR)
 
 
 def _packages(declared: BackupHost) -> None:

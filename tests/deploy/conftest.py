@@ -22,7 +22,7 @@ def site(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site that was applied once, and whose disks are kept as they were then."""
     hosts.boot(["db1", "backup1"])
     made = new_site(hosts, tmp_path_factory.mktemp("operator"))
-    made.apply()
+    made.first_apply.append(made.apply())
     made.keep()
     return made
 

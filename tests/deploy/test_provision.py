@@ -50,7 +50,7 @@ def pyinfra(site: Site, *arguments: str | Path) -> Ended:
 
 def test_applying_twice_changes_nothing(declared: Site) -> None:
     """Every operation on every host finds all as declared."""
-    again = declared.json("apply", "--yes")
+    again = declared.json("apply", "--yes", "--no-prove")
     assert again["changes"] == again["findings"] == []
     assert again["operations"]["changed"] == 0
     assert again["operations"]["checked"] > 50

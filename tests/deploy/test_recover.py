@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.lab.repositories import ended
 from tests.lab.sites import PASSWORDS, Site, conninfo, psql, with_client
 
-# Row security, a sequence, a trigger's function, rights on one column: what a dump may lose.
+# Row security, a large object, a sequence, a view: what a dump may lose.
 PORTAL = """
 SET ROLE portal_owner;
 CREATE TABLE portal.clients (id bigserial PRIMARY KEY, name text NOT NULL, secret text);
@@ -20,6 +21,8 @@ INSERT INTO portal.clients (name, secret)
 CREATE TABLE portal.notes (client bigint REFERENCES portal.clients, note text);
 INSERT INTO portal.notes SELECT id, repeat('x', 100) FROM portal.clients;
 ALTER TABLE portal.clients ENABLE ROW LEVEL SECURITY;
+ALTER TABLE portal.notes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+SELECT lo_from_bytea(4711, 'a document');
 CREATE POLICY own ON portal.clients FOR SELECT TO portal_app USING (id % 2 = 0);
 CREATE VIEW portal.names AS SELECT name FROM portal.clients;
 """
@@ -27,6 +30,7 @@ CONTENT = """
 SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM portal.clients c;
 SELECT count(*), sum(client) FROM portal.notes;
 SELECT last_value FROM portal.clients_id_seq;
+SELECT pg_get_userbyid(lomowner), convert_from(lo_get(oid), 'UTF8') FROM pg_largeobject_metadata;
 SELECT relname, pg_get_userbyid(relowner), ARRAY(SELECT a::text FROM unnest(relacl) a ORDER BY 1),
   relrowsecurity FROM pg_class WHERE relnamespace = 'portal'::regnamespace ORDER BY 1;
 SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy;
@@ -42,11 +46,47 @@ def proven(site: Site) -> Iterator[Site]:
     """The site with a portal in it, and one backup of that which passed its restore test."""
     hosts = site.hosts
     hosts.run("db1", "runuser -u postgres -- psql -Xq portal", stdin=PORTAL.encode())
-    hosts.run("backup1", "strongroom backup --name portal --json")
-    done = hosts.run("backup1", "strongroom restore-test latest --database portal --json")
-    assert json.loads(done.stdout)["word"] == "PASS"
+    done = site.json("apply", "--yes")
+    (proof,) = done["proofs"]
+    assert proof["state"] == "new"
+    assert {one["item"] for one in done["changes"]} == {"database portal"}
     yield site
     site.put_back(["db1", "backup1"])
+
+
+def test_one_command_ends_with_a_backup_that_was_restored(site: Site) -> None:
+    """From bare hosts; the time is told. The new database has no table yet, which is no proof."""
+    (said,) = site.first_apply
+    *_, proof, took = said.stdout.splitlines()
+    assert proof.startswith("unproven   backup1: portal: ")
+    assert "it has no table: apply again" in proof
+    assert re.fullmatch(r"from the beginning to a backup that was restored: [0-9.]+ .*", took)
+
+
+def test_what_is_proven_is_not_proven_again(proven: Site) -> None:
+    """Once more changes nothing and backs up nothing: that is the daemon's work from now on."""
+    listed = "strongroom list --database portal --json"
+    before = proven.hosts.run("backup1", listed).stdout
+    done = proven.json("apply", "--yes")
+    assert done["operations"]["changed"] == 0
+    (proof,) = done["proofs"]
+    assert proof["state"] == "known"
+    assert proof["backup_id"] in before
+
+
+def test_hosts_that_could_not_make_a_backup_are_not_done(proven: Site) -> None:
+    """`plan` and `apply` ask the doctor; what is bad is said as he says it."""
+    proven.hosts.run("db1", "systemctl stop postgresql@15-main")
+    try:
+        planned = proven.json("plan", "--limit", "backup1")
+        done = proven.host_verb("apply", "--yes", "--limit", "backup1")
+    finally:
+        proven.hosts.run("db1", "systemctl start postgresql@15-main; pg_isready -q -t 60")
+    (bad,) = planned["changes"]
+    assert bad["item"] == "strongroom doctor"
+    assert "connection" in bad["observed"]
+    assert done.code == 1
+    assert "strongroom doctor: bad" in done.stderr
 
 
 def content(site: Site) -> str:

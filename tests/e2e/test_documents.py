@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.documents import ROOT
+from tests.lab.repositories import ended
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
@@ -42,3 +45,14 @@ def test_machines_and_inventory_agree() -> None:
         for name, data in group
     }
     assert listed == dict(MACHINE.findall((ROOT / "Vagrantfile").read_text(encoding="utf-8")))
+
+
+def test_vagrant_accepts_the_machines(tmp_path: Path) -> None:
+    """`vagrant validate`, for the provider that Debian has."""
+    if shutil.which("vagrant") is None:
+        pytest.skip("vagrant is not installed")
+    shutil.copy(ROOT / "Vagrantfile", tmp_path)
+    here = {"HOME": str(tmp_path), "VAGRANT_CWD": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = ended(("vagrant", "validate"), here | {"VAGRANT_DEFAULT_PROVIDER": "libvirt"})
+    assert done.code == 0, done.stdout + done.stderr
+    assert "validated successfully" in done.stdout

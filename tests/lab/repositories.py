@@ -32,7 +32,7 @@ from backup.repository.access import Repository
 from backup.repository.chunking import DEFAULT_CHUNK_SIZES
 from backup.repository.stores.local import LocalStore
 
-_LIMIT = timedelta(minutes=4)
+_LIMIT = timedelta(minutes=15)
 _STRONGROOM = Path(sys.executable).with_name("strongroom")
 # Ends with the exit code of what it ran in one file, and its output in two more.
 _RECORDING = """

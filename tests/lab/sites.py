@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Site:
 
     hosts: Lab
     files: Path
+    # What was said when bare hosts became the site.
+    first_apply: list[Ended] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:

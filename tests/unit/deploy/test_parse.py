@@ -51,6 +51,13 @@ def refused(hosts: list[InventoryHost]) -> str:
     return caught.value.message
 
 
+def test_another_repositorys_packages_are_refused() -> None:
+    """They are not set up by the deploys, so nobody is left to believe that they were."""
+    hosts = example()
+    server_table(hosts)["package"] = {"major": 15, "source": "repository", "repository": "deb x y"}
+    assert "packages of another repository (PGDG) are not set up" in refused(hosts)
+
+
 def test_every_mistake_is_named_at_once() -> None:
     """An operator mends an inventory in one go."""
     hosts = example()
