@@ -25,6 +25,7 @@ from backup.evidence.log import TELLS_OF_A_BACKUP, Appended, EvidenceLog
 from backup.evidence.slot import Slot, answering
 from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
 from backup.journeys.openings import Opening
+from backup.journeys.origin import NAMED_OTHERWISE
 from backup.journeys.progress import Progress
 from backup.journeys.reuse import Reusable, check_reused, find_reusable, keep_locked
 from backup.journeys.threads import Running, run_each, to_end
@@ -212,7 +213,7 @@ async def create(
             has_digests=dumped.catalog.digests is not None,
             previous=_previous(reusable.previous),
             log=begun[0].head,
-            warnings=(*reusable.warnings, *_warnings(dumped)),
+            warnings=(*reusable.warnings, *_warnings(dumped, source)),
         )
 
         def finish() -> str:
@@ -426,9 +427,11 @@ def _previous(signed: SignedManifest | None) -> Previous | None:
     return Previous(backup_id=signed.manifest.backup_id, manifest_sha256=signed.sha256)
 
 
-def _warnings(dumped: _Dumped) -> tuple[str, ...]:
+def _warnings(dumped: _Dumped, source: Source) -> tuple[str, ...]:
     """Return what this backup does not hold, for the person who will need it; no names in it."""
     warnings = []
+    if source.dsn.database != dumped.snapshot.database:
+        warnings.append(NAMED_OTHERWISE)
     if newer := dumped.tools.newer_than(dumped.snapshot.server.major):
         warnings.append(newer)
     if not dumped.has_passwords:

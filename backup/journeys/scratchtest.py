@@ -41,6 +41,8 @@ _GONE = "the cluster's directory is not there any more, and its server process h
 # In every cluster from the start: the restored database needs another name.
 _TAKEN = frozenset({"postgres", "template0", "template1"})
 _MAJOR = re.compile(r"\d+")
+# What the server says of one that its packages do not have: `extension.c`.
+_EXTENSION = re.compile(r'extension "([^"]+)" (?:is not available|has no installation script)')
 # What the server says when its machine fails it.
 _MACHINE = re.compile(
     r"[Nn]o space left|could not (?:extend|write|fsync)|[Oo]ut of memory|server closed the"
@@ -147,6 +149,13 @@ def _failure(error: StrongroomError) -> Finding:
     if isinstance(error, (IntegrityError, KeyUnavailableError, StoreError)):
         return finding_of(error, "restore")
     text = redacted_error(error.message)
+    if (lacking := _EXTENSION.search(error.message)) is not None:
+        return Finding(
+            code=Code.EXTENSION_DIFF,
+            what=f"extension {lacking[1]}",
+            expected="installed on this host",
+            observed=text,
+        )
     if isinstance(error, (SettingsError, ToolMissingError)):
         code = Code.VERSION_MISMATCH
     elif isinstance(error, StalledError) or _MACHINE.search(text):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from backup.crypto.allowed_signers import AllowedSigners
@@ -21,6 +21,7 @@ from backup.errors import (
 )
 from backup.evidence.log import TELLS_OF_A_BACKUP, Claim, StoredLog, check_log
 from backup.evidence.verdict import Code, Finding
+from backup.journeys.origin import TOLERANCE, filed_twice, foreign
 from backup.journeys.progress import Progress
 from backup.journeys.testrecord import Record
 from backup.journeys.verify import Verified, verify
@@ -28,8 +29,6 @@ from backup.repository.access import Repository, SignedManifest
 from backup.repository.layout import BackupId, BackupKey
 from backup.repository.manifest import Manifest
 
-# Clocks that are this far apart are right.
-_TOLERANCE = timedelta(minutes=2)
 _OF_FLAW: dict[Flaw, tuple[str, Code]] = {
     "missing": ("objects", Code.OBJECT_MISSING),
     "truncated": ("ciphertext", Code.STREAM_TRUNCATED),
@@ -75,8 +74,12 @@ def read_manifest(
     unpinned = Finding(code=Code.UNPINNED, what=f"signer {signed.signer.public_key.fingerprint}")
     is_pinned = signed.signer.principal is not None
     record.ran("signature", compared=1, findings=[] if is_pinned else [unpinned])
-    record.ran("log", compared=len(log.lines), findings=list(_log(repository, signed, trust, log)))
-    record.ran("clock", compared=4, findings=list(clock_findings(signed.manifest, now)))
+    twice = list(filed_twice(repository, signed.manifest))
+    heard = list(_log(repository, signed, trust, log))
+    record.ran("log", compared=len(log.lines), findings=heard + twice)
+    # The times of a backup that was filed again are those of the other one.
+    times = [] if twice else list(clock_findings(signed.manifest, now))
+    record.ran("clock", compared=4, findings=times)
     return signed
 
 
@@ -108,8 +111,28 @@ def read_objects(
             ("objects", Code.ENVIRONMENT_FAILURE) if damage.flaw is None else _OF_FLAW[damage.flaw]
         )
         by_check.setdefault(id_, []).append(Finding(code=code, what=damage.what))
+    if not found.damages:
+        by_check["decryption"] += _foreign(repository, key, trust, identities, record)
     for id_, findings in by_check.items():
         record.ran(id_, compared=_looked_at(found, id_, by_check), findings=findings)
+
+
+def _foreign(
+    repository: Repository,
+    key: BackupKey,
+    trust: Trust,
+    identities: Sequence[Identity],
+    record: Record,
+) -> list[Finding]:
+    """Return what the archives say against what the manifest says; nothing of it is restored."""
+    is_doubted = any(check.findings for check in record.checks if check.id == "clock")
+    try:
+        manifest = repository.manifest(key, trust.allowed).manifest
+        findings = list(foreign(repository, manifest, identities, has_clock=not is_doubted))
+    except StrongroomError as error:  # it was whole a moment ago
+        findings = [finding_of(error, "backup")]
+    record.is_stopped = record.is_stopped or bool(findings)
+    return findings
 
 
 def finding_of(error: StrongroomError, what: str) -> Finding:
@@ -132,7 +155,7 @@ def clock_findings(manifest: Manifest, now: datetime) -> Iterator[Finding]:
         ("tested", now),
     ]
     for (name, earlier), (other, later) in pairwise(times):
-        if earlier > later + _TOLERANCE:
+        if earlier > later + TOLERANCE:
             yield Finding(
                 code=Code.CLOCK_SKEW,
                 what=f"{other} before {name}",

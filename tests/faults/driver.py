@@ -5,6 +5,7 @@
     batch_bytes      how much a local store gathers before it flushes and links
     table_threshold  from which size a table is dumped by a pg_dump of its own
     calls            which functions of `os` are counted: `["link", "fsync"]`
+    path             of those calls, only the ones with this text in an argument are counted
     at, then         at this call: `"kill"` (SIGKILL to ourselves) or the number of an errno
     report           where to write what was counted, and the peak of memory, at the end
 """
@@ -27,8 +28,9 @@ from backup.repository.stores import local
 class Breaker:
     """Counts calls, and breaks one of them."""
 
-    def __init__(self, names: list[str], at: int | None, then: str | int) -> None:
+    def __init__(self, names: list[str], path: str, at: int | None, then: str | int) -> None:
         self.count = 0
+        self._path = path
         self._at = at
         self._then = then
         self._lock = threading.Lock()
@@ -37,6 +39,8 @@ class Breaker:
 
     def _broken(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
+            if self._path and not any(self._path in str(one) for one in arguments):
+                return function(*arguments, **named)
             with self._lock:
                 self.count += 1
                 is_due = self.count == self._at
@@ -60,7 +64,9 @@ def run() -> None:
     local._BATCH_BYTES = fault.get("batch_bytes", local._BATCH_BYTES)
     if "table_threshold" in fault:
         (plan_parts.__kwdefaults__ or {})["threshold"] = fault["table_threshold"]
-    breaker = Breaker(fault.get("calls", []), fault.get("at"), fault.get("then", "kill"))
+    breaker = Breaker(
+        fault.get("calls", []), fault.get("path", ""), fault.get("at"), fault.get("then", "kill")
+    )
     try:
         main()
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -132,6 +133,40 @@ def test_what_was_lost_has_its_code(
     assert report.verdict.word is Word.FAIL
     assert report.destruction is not None
     assert report.destruction.is_destroyed
+
+
+def test_a_role_that_the_globals_lost_has_its_code(
+    repository: LabRepository, backup: Created
+) -> None:
+    """The dump of roles is without one that owns nothing, so that all of it restores."""
+    opened = repository.open(backup)
+    script = b"".join(opened.chunks(opened.part("globals")))
+    left = b"".join(line for line in script.splitlines(True) if b"corpus_spare" not in line)
+    assert left != script
+    id_ = filed_again(repository, backup, parts={"globals": left})
+    assert codes(run_restore_test(repository, id_).report) == {"ROLE_ABSENT"}
+
+
+def test_an_extension_that_the_testing_host_lacks_has_its_code(
+    any_server: LabServer, repository: LabRepository
+) -> None:
+    """The source has its files in a place of its own, and the scratch cluster has not."""
+    with tempfile.TemporaryDirectory(prefix="strongroom-test-") as name:
+        Path(name).chmod(0o755)
+        files = Path(name) / "extension"
+        files.mkdir()
+        (files / "papers.control").write_text("default_version = '1'\n")
+        (files / "papers--1.sql").write_text("CREATE TABLE papers (id int);\n")
+        with any_server.fresh_database() as dsn:
+            any_server.sql(
+                f"SET extension_control_path = '{name}:$system'; CREATE EXTENSION papers;"
+                " CREATE TABLE clients (id int); INSERT INTO clients VALUES (1)",
+                database=dsn.database,
+            )
+            report = run_restore_test(repository, repository.back_up(dsn).manifest.backup_id).report
+    assert codes(report) == {"EXTENSION_DIFF"}, report.verdict.findings
+    assert report.verdict.word is Word.FAIL
+    assert report.verdict.findings[0].what == "extension papers"
 
 
 def test_an_empty_database_proves_nothing(any_server: LabServer, repository: LabRepository) -> None:

@@ -26,7 +26,7 @@ from backup.repository.access import Repository
 from backup.repository.catalog import Catalog
 from backup.repository.chunking import DEFAULT_CHUNK_SIZES
 from backup.repository.known import KnownChunks
-from backup.repository.layout import BackupId
+from backup.repository.layout import BackupId, BackupKey
 from backup.repository.manifest import Manifest, StoredPart
 from backup.repository.stores.local import LocalStore
 from backup.repository.writing import BackupWriter
@@ -67,17 +67,22 @@ def filed_again(
     parts: dict[str, bytes] | None = None,
     lists: dict[str, tuple[StoredPart, bytes]] | None = None,
     is_logged: bool = True,
+    is_copied: bool = False,
+    database: str | None = None,
+    later: timedelta = timedelta(),
 ) -> str:
     """File a backup under a new id, as a host would that holds the keys; return the id.
 
     With another private half, archives of other content (`parts`), other chunk lists, or
-    another manifest: everything is signed, and logged, by the real keys.
+    another manifest: everything is signed, and logged, by the real keys. `is_copied`: by who
+    can't open the private half, which stays as it is stored. Under another name, or an id of
+    `later`, if asked.
     """
     keys = keyring.load_writing_keys(repository.keys_directory, None)
     log = open_log(repository)
     old = made.manifest
-    id_ = BackupId(f"{old.backup_id[:17]}{os.urandom(3).hex()}")
-    key = replace(old.key, id=id_)
+    id_ = BackupId.new(BackupId(old.backup_id).started + later, os.urandom(3))
+    key = BackupKey(database or old.database, id_)
     writer = BackupWriter(
         repository.opened.store,
         key,
@@ -101,13 +106,17 @@ def filed_again(
             part, lines = lists[part.name]  # noqa: PLW2901 - the part as it is now
         writer.store_list(part, lines)
         stored.append(part)
-    identities = [repository.identity]
-    kept = repository.opened.catalog(old, identities)
-    catalog_sha256 = writer.store_catalog(catalog or kept)
+    if is_copied:
+        catalog_sha256 = old.catalog_sha256
+        repository.opened.store.put(key.catalog, repository.opened.store.get(old.key.catalog))
+    else:
+        kept = repository.opened.catalog(old, [repository.identity])
+        catalog_sha256 = writer.store_catalog(catalog or kept)
     manifest = change(
         replace(
             old,
             backup_id=id_.text,
+            database=key.database,
             parts=tuple(stored),
             catalog_sha256=catalog_sha256,
             log=begun.head,
