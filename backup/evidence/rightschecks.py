@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backup.evidence.sides import RIGHTS_ONLY, Sides
+from backup.evidence.sides import Sides, is_rights_only
 from backup.evidence.verdict import Check, Code, Finding, ran
 from backup.repository.catalog import Catalog, ObjectGrant, Role
 
@@ -116,7 +116,7 @@ def _granted_elsewhere(catalog: Catalog) -> dict[str, tuple[str, tuple[ObjectGra
     return defaults | {
         f"{one.kind} {one.name}": ("", one.grants)
         for one in catalog.objects
-        if one.kind == RIGHTS_ONLY
+        if is_rights_only(one.kind)
     }
 
 

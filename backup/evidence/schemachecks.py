@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backup.evidence.sides import RIGHTS_ONLY, ROW_SECURITY, Sides
+from backup.evidence.sides import ROW_SECURITY, Sides, is_rights_only
 from backup.evidence.verdict import Check, Code, Finding, not_run, ran
 from backup.repository.catalog import Catalog, SchemaObject
 
@@ -50,7 +50,7 @@ def _defined(sides: Sides, *, is_row_security: bool) -> Iterator[Finding]:
         there = one or other
         if there is not None and there.table in lost:
             continue
-        if key[0] == RIGHTS_ONLY or sides.is_of_absent_role(key):
+        if is_rights_only(key[0]) or sides.is_of_absent_role(key):
             continue
         before, after = _definition(one), _definition(other)
         if before != after:

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from backup.repository.catalog import Catalog, SchemaObject
+from backup.repository.catalog import (
+    RIGHTS,
+    SECURITY_LABELS,
+    SUBSCRIPTIONS,
+    Catalog,
+    SchemaObject,
+)
 
 ROW_SECURITY: Final = frozenset({"policy", "row security"})
-# What initdb made: it is there anyway, and listed for the rights that somebody gave on it.
-RIGHTS_ONLY: Final = "rights on function"
+# What initdb or an extension made: it is there anyway, and listed for the rights that somebody
+# gave on it.
+_RIGHTS_ONLY: Final = "rights on "
+_COVERED: Final = {
+    "rights on extension ": RIGHTS,
+    "rights on system ": RIGHTS,
+    "security label": SECURITY_LABELS,
+    "subscription": SUBSCRIPTIONS,
+}
+
+
+def is_rights_only(kind: str) -> bool:
+    """Return whether a kind of object is there for the rights on it alone."""
+    return kind.startswith(_RIGHTS_ONLY)
+
+
+def covered(catalog: Catalog, expected: Catalog) -> Catalog:
+    """Return a catalogue without the kinds that the reference does not tell of."""
+    unknown = tuple(kind for kind, what in _COVERED.items() if what not in expected.covers)
+    return replace(
+        catalog, objects=tuple(one for one in catalog.objects if not one.kind.startswith(unknown))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +52,7 @@ class Sides:
     @classmethod
     def of(cls, expected: Catalog, observed: Catalog) -> Sides:
         """Return both, with what is asked often looked up once."""
+        observed = covered(observed, expected)
         return cls(
             expected=expected,
             observed=observed,
@@ -38,13 +65,15 @@ class Sides:
     def both(self) -> Iterator[tuple[SchemaObject, SchemaObject]]:
         """Yield what is defined on both sides, in order."""
         for key, one in self.before.items():
-            if key in self.after and key[0] != RIGHTS_ONLY:
+            if key in self.after and not is_rights_only(key[0]):
                 yield one, self.after[key]
 
     def missing_tables(self) -> set[str]:
         """Return the identities of relations that only one side has."""
         only_one = self.before.keys() ^ self.after.keys()
-        return {name for kind, name in only_one if kind not in ROW_SECURITY}
+        return {
+            name for kind, name in only_one if kind not in ROW_SECURITY and not is_rights_only(kind)
+        }
 
     def is_of_absent_role(self, key: tuple[str, str]) -> bool:
         """Return whether it went with a role: a user mapping."""

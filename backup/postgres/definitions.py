@@ -403,7 +403,7 @@ async def read_objects(session: Session) -> tuple[SchemaObject, ...]:
                 name=row["name"],
                 definition_sha256=None,
                 owner=None,
-                grants=_grants(row["grants"]),
+                grants=grants_of(row["grants"]),
                 table=None,
                 is_validated=None,
             )
@@ -416,7 +416,7 @@ async def read_large_object_rights(session: Session) -> tuple[LargeObjectRights,
     found = [
         LargeObjectRights(
             owner=row["owner"],
-            grants=None if row["grants"] is None else _grants(row["grants"]),
+            grants=None if row["grants"] is None else grants_of(row["grants"]),
             count=row["count"],
             oids_sha256=row["sha256"],
         )
@@ -432,7 +432,7 @@ async def read_default_privileges(session: Session) -> tuple[DefaultPrivileges, 
             role=row["role"],
             schema=row["schema"],
             objects=row["objects"],
-            grants=_grants(row["grants"]),
+            grants=grants_of(row["grants"]),
         )
         for row in await session.fetch(_DEFAULTS)
     ]
@@ -449,11 +449,11 @@ async def read_collations(session: Session) -> tuple[Collation, ...]:
 
 
 def _object(row: Row) -> SchemaObject:
-    grants = None if row["grants"] is None else _grants(row["grants"])
+    grants = None if row["grants"] is None else grants_of(row["grants"])
     if row["column_grants"] is not None:
         columns = json.loads(row["column_grants"])
         grants = (grants or ()) + tuple(
-            grant for column, text in columns for grant in _grants(text, column)
+            grant for column, text in columns for grant in grants_of(text, column)
         )
     return SchemaObject(
         kind=row["kind"],
@@ -478,7 +478,8 @@ def _plain(kind: str, name: str, sha256: str | None, *, table: str | None = None
     )
 
 
-def _grants(text: str, column: str | None = None) -> tuple[ObjectGrant, ...]:
+def grants_of(text: str, column: str | None = None) -> tuple[ObjectGrant, ...]:
+    """Return the grants that a query has put into words."""
     grants = [
         ObjectGrant(grantee=grantee, column=column, privileges=tuple(privileges))
         for grantee, privileges in json.loads(text)

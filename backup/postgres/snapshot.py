@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from backup.errors import PostgresError
-from backup.postgres import census, definitions, properties
+from backup.postgres import census, definitions, properties, surroundings
 from backup.postgres.census import ListedRelation
 from backup.postgres.copying import Copying
 from backup.postgres.database import (
@@ -117,6 +117,8 @@ class Snapshot:
                 jobs=jobs, salt=digest_salt, tool_directories=tool_directories
             )
         held = self._session
+        beside, covers = await surroundings.read_surroundings(held)
+        defined = await definitions.read_objects(held)
         return Catalog(
             database=await properties.read_database(held),
             bootstrap_superuser=await held.fetch_value(
@@ -131,11 +133,12 @@ class Snapshot:
             large_objects=await held.fetch_value("SELECT count(*) FROM pg_largeobject_metadata"),
             subscriptions=await properties.read_subscriptions(held),
             server_settings=await properties.read_server_settings(held),
-            objects=await definitions.read_objects(held),
+            objects=tuple(sorted((*defined, *beside), key=lambda one: (one.kind, one.name))),
             large_object_rights=await definitions.read_large_object_rights(held),
             default_privileges=await definitions.read_default_privileges(held),
             collations=await definitions.read_collations(held),
             digests=digests,
+            covers=covers,
         )
 
     async def digests(

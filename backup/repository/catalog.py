@@ -7,11 +7,16 @@ its SHA-256. `docs/format.md`, "catalog.json".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import ConfigDict
 
 from backup.repository.canonical import STRICT, IntegerAsText
+
+# What `Catalog.covers` may name: kinds of objects that not every reference tells of.
+RIGHTS: Final = "rights on extension and system objects"
+SECURITY_LABELS: Final = "security labels"
+SUBSCRIPTIONS: Final = "subscriptions"
 
 RelationKind = Literal["table", "partitioned", "matview", "foreign"]
 
@@ -260,7 +265,8 @@ class Digests:
 class Catalog:
     """Everything about one database that a restore needs to know or can be checked against.
 
-    `digests` None: the content was not digested for this backup.
+    `digests` None: the content was not digested for this backup. `covers` are kinds among the
+    objects that were looked for; of one that is not there, nothing is known.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -279,3 +285,4 @@ class Catalog:
     default_privileges: tuple[DefaultPrivileges, ...]
     collations: tuple[Collation, ...]
     digests: Digests | None
+    covers: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from backup.postgres.dsn import Dsn
 from tests.lab.repositories import lab_repository
 from tests.lab.restoretests import codes, reference, run_restore_test
 from tests.lab.servers import LabServer
+from tests.lab.torture import forget_subscriptions
 
 READER = "CREATE ROLE least LOGIN NOSUPERUSER BYPASSRLS; GRANT pg_read_all_data TO least;"
 DATABASE = """
@@ -40,7 +41,13 @@ REVOKE ALL ON FUNCTION private.secret() FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE least_owner IN SCHEMA private
   GRANT SELECT ON TABLES TO least_user;
 CREATE FUNCTION private.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+GRANT EXECUTE ON FUNCTION pg_catalog.plpgsql_call_handler() TO least_user;
+GRANT SELECT ON pg_catalog.pg_authid TO least_user;
 CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION private.watch();
+"""
+SUBSCRIPTION = """
+CREATE SUBSCRIPTION news CONNECTION 'host=nowhere.invalid password=x' PUBLICATION a
+  WITH (connect = false, slot_name = NONE);
 """
 
 
@@ -56,6 +63,7 @@ def source(server: LabServer) -> Iterator[Dsn]:
             )
             yield dsn
         finally:
+            forget_subscriptions(server, dsn)
             server.sql(f"DROP DATABASE {dsn.database} WITH (FORCE)")
             server.sql("DROP ROLE least_owner, least_user, least")
 
@@ -67,10 +75,13 @@ def test_a_backup_by_a_role_that_may_only_read_passes_to_level_6(
     reader = replace(source, user="least")
     seen, all_there_is = (
         # Some settings of the server are a superuser's to read; they are told, not compared.
-        replace(reference(dsn), server_settings=())
+        # Subscriptions are in the dump of a superuser only, and in no other reference.
+        replace(reference(dsn), server_settings=(), covers=())
         for dsn in (reader, source)
     )
     assert seen == all_there_is
+    assert any(one.kind == "rights on system table" for one in seen.objects)
+    server.sql(SUBSCRIPTION, source.database)
     with lab_repository() as repository:
         made = repository.back_up(reader)
         assert made.manifest.has_digests

@@ -10,6 +10,8 @@ import pytest
 from backup.evidence.comparison import compare, compared, sequence_results, table_results
 from backup.evidence.verdict import Check
 from backup.repository.catalog import (
+    RIGHTS,
+    SUBSCRIPTIONS,
     Catalog,
     Collation,
     DatabaseSetting,
@@ -79,7 +81,9 @@ RESET = defined(
 DEFAULTS = DefaultPrivileges(
     role="owner", schema=None, objects="r", grants=(granted("reader", "SELECT"),)
 )
-OBJECTS = (TABLE, GIVEN, INDEX, POLICY, MAPPING, RESET)
+MEMBER = replace(RESET, kind="rights on extension function", name="public.distance()")
+NEWS = defined("subscription", "news")
+OBJECTS = (TABLE, GIVEN, INDEX, POLICY, MAPPING, RESET, MEMBER, NEWS)
 NUMBERS = Sequence(schema="public", name="numbers", last_value=7, is_called=True)
 WHOLE = replace(
     catalog(),
@@ -105,11 +109,19 @@ WHOLE = replace(
             LargeObjectDigest(oid=2, size_bytes=9, sha256="8" * 64),
         ),
     ),
+    covers=(RIGHTS, SUBSCRIPTIONS),
 )
 
 
 def findings(checks: tuple[Check, ...]) -> list[tuple[str, str]]:
     return [(finding.code.value, finding.what) for check in checks for finding in check.findings]
+
+
+def test_what_the_reference_did_not_look_for_is_no_finding() -> None:
+    """Of an earlier version, or of a role whose dump has no subscriptions."""
+    earlier = replace(without(WHOLE, MEMBER, NEWS), covers=())
+    assert findings(compare(earlier, WHOLE)) == []
+    assert len(findings(compare(replace(earlier, covers=WHOLE.covers), WHOLE))) == 2
 
 
 def without(whole: Catalog, *gone: SchemaObject) -> Catalog:
@@ -214,6 +226,14 @@ CHANGES: dict[str, tuple[Callable[[Catalog], Catalog], list[tuple[str, str]]]] =
     "a grant on what initdb made": (
         lambda whole: without(whole, RESET),
         [("ACL_DIFF", "rights on function pg_stat_reset()")],
+    ),
+    "a grant on what an extension made": (
+        lambda whole: without(whole, MEMBER),
+        [("ACL_DIFF", "rights on extension function public.distance()")],
+    ),
+    "a subscription": (
+        lambda whole: without(whole, NEWS),
+        [("SCHEMA_DIFF", "subscription news")],
     ),
     "default privileges": (
         lambda whole: replace(whole, default_privileges=()),
@@ -427,4 +447,4 @@ def test_results_are_of_what_the_backup_holds() -> None:
     ]
     numbers = compared(whole, without(observed, INDEX))
     assert (numbers.tables_in_scope, numbers.tables_counted, numbers.tables_digested) == (2, 1, 1)
-    assert (numbers.rows_compared, numbers.large_objects, numbers.schema_objects) == (3, 2, 5)
+    assert (numbers.rows_compared, numbers.large_objects, numbers.schema_objects) == (3, 2, 7)
