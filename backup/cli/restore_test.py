@@ -203,8 +203,9 @@ def _exit_code(tested: Concluded) -> int:
     code = {Word.PASS: 0, Word.FAIL: 1, Word.INCONCLUSIVE: _INCONCLUSIVE}[
         tested.report.verdict.word
     ]
-    # A PASS that the log does not tell of is no evidence.
-    return _INCONCLUSIVE if code == 0 and tested.published.refusal is not None else code
+    # A PASS that the log does not tell of, or that lies on one host only, is no evidence yet.
+    is_lacking = tested.published.refusal is not None or tested.published.unsealed is not None
+    return _INCONCLUSIVE if code == 0 and is_lacking else code
 
 
 def _for_programs(tested: Concluded) -> dict[str, object]:
@@ -225,6 +226,7 @@ def _for_programs(tested: Concluded) -> dict[str, object]:
         "rpo_ms": report.objectives.rpo_ms,
         "coverage": report.coverage,
         "is_logged": report.log is not None and tested.published.refusal is None,
+        "is_sealed": tested.published.unsealed is None,
     }
 
 
@@ -259,6 +261,11 @@ def _print_result(tested: Concluded) -> None:
     if tested.published.refusal is not None:
         tell(tested.published.refusal)
         click.echo("  the evidence log does not tell of this test, so it is no evidence of a PASS")
+    if tested.published.unsealed is not None:
+        tell(tested.published.unsealed)
+        click.echo(
+            "  the sealed copy is not in the repository: the next restore test puts it there"
+        )
     click.echo(f"Report: {tested.published.path}")
 
 

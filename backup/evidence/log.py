@@ -177,24 +177,28 @@ class StoredLog:
             yield decode_entry(line, seq)
 
 
-def read_log(store: Store) -> StoredLog:
+def read_log(store: Store, known: StoredLog | None = None) -> StoredLog:
     """Return all that lies in a store's log, unchecked but for the names.
 
     Others may append meanwhile, so the notes come first: what they vouch for was there before.
+    What is `known`, read earlier in the same run, is not read again: it is written once.
     """
-    notes = dict(_numbered(store, LOG_CHECKPOINTS_PREFIX))
-    lines = tuple(_numbered(store, LOG_ENTRIES_PREFIX))
+    notes = dict(_numbered(store, LOG_CHECKPOINTS_PREFIX, known.notes if known else ()))
+    lines = tuple(_numbered(store, LOG_ENTRIES_PREFIX, known.lines if known else ()))
     for size in range(max(notes, default=0) + 1, len(lines) + 1):
         with contextlib.suppress(NotFoundError):
             notes[size] = store.get(log_checkpoint_key(size))
     return StoredLog(lines=lines, notes=tuple(notes.items()))
 
 
-def _numbered(store: Store, prefix: str) -> Iterator[tuple[int, bytes]]:
+def _numbered(
+    store: Store, prefix: str, known: Sequence[tuple[int, bytes]]
+) -> Iterator[tuple[int, bytes]]:
+    read = dict(known)
     for key in store.list(prefix):
         number = parse_log_key(key)
         if number is not None:
-            yield number, store.get(key)
+            yield number, read[number] if number in read else store.get(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

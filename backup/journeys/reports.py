@@ -33,7 +33,7 @@ from backup.evidence.bundle import (
     encode_bundle,
 )
 from backup.evidence.entry import Detail, EntryType
-from backup.evidence.log import Appended, EvidenceLog, read_log
+from backup.evidence.log import Appended, EvidenceLog, StoredLog, read_log
 from backup.evidence.proof import prove
 from backup.evidence.render.index import Listed, render_index
 from backup.evidence.report import REPORT_NAMESPACE, Report
@@ -44,19 +44,25 @@ from backup.repository.layout import BackupId, BackupKey, decode_name, encode_na
 from backup.repository.manifest import sha256_hex, verify_manifest
 from backup.repository.writing import WritingKeys
 
+SEALED_PREFIX = "reports/"
 _SUFFIX = ".zip"
 _INDEX = "index.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Where a report lies now. `refusal`: the log could not be told; the report is kept anyway."""
+    """Where a report lies now. `refusal`: the log could not be told; the report is kept anyway.
+
+    `unsealed`: a sealed copy, of this report or an earlier one, could not be put where the backups
+    are; the next report's publication tries again.
+    """
 
     path: Path
     object_key: str
     report_sha256: str
     bundle_sha256: str
     refusal: StrongroomError | None
+    unsealed: StrongroomError | None = None
 
 
 def publish(
@@ -69,13 +75,15 @@ def publish(
     directory: Path,
     clock: Callable[[], datetime],
     slot: Slot | None = None,
+    known: StoredLog | None = None,
 ) -> Published:
     """Sign a report, enter it in the log, bundle it, and put the bundle in both places.
 
     Appends `restore_test.finished`, which names the report by its SHA-256, and, when everything is
     durable, `report.published`: the caller has appended `restore_test.started` under the number
     `report.log_started_seq` and appends nothing more. A log that refuses, or `log` None, leaves a
-    bundle that says so, which can't be evidence of a PASS. Raises `StoreError`; never overwrites.
+    bundle that says so, which can't be evidence of a PASS. `known` is what was read of the log
+    before. Raises `StoreError` if the report can't be kept on this host; never overwrites.
     """
     data = encode(report)
     sha256 = sha256_hex(data)
@@ -88,7 +96,7 @@ def publish(
                 {**finished_details(report, sha256), **answering(slot)},
                 now=clock(),
             )
-            proofs = _proofs(repository, report.log_started_seq, ended)
+            proofs = _proofs(repository, report.log_started_seq, ended, known)
         except StrongroomError as error:
             refusal = error
     bundle = encode_bundle(
@@ -99,29 +107,60 @@ def publish(
     )
     path = bundle_path(directory, report.backup.database, report.report_id)
     write_new(path, bundle)
-    object_key = sealed_key(report.backup.database, report.report_id)
-    repository.store.put(object_key, age.seal(bundle, keys.recipients))
-    bundle_sha256 = sha256_hex(bundle)
-    if log is not None and refusal is None:
-        details: dict[str, Detail] = {
-            "report": report.report_id,
-            "database": report.backup.database,
-            "backup": report.backup.backup_id,
-            "report_sha256": sha256,
-            "bundle_sha256": bundle_sha256,
-        }
+    unsealed: StrongroomError | None = None
+    heard = log if refusal is None else None
+    for one, waiting in _unsealed(directory, repository):
         try:
-            log.append(EntryType.REPORT_PUBLISHED, details, now=clock())
+            repository.store.put(one.object_key, age.seal(waiting, keys.recipients))
         except StrongroomError as error:
-            refusal = error
+            unsealed = error
+            break
+        try:
+            if heard is not None:
+                heard.append(EntryType.REPORT_PUBLISHED, one.details, now=clock())
+        except StrongroomError as error:
+            heard, refusal = None, error
     write_index(directory)
     return Published(
         path=path,
-        object_key=object_key,
+        object_key=sealed_key(report.backup.database, report.report_id),
         report_sha256=sha256,
-        bundle_sha256=bundle_sha256,
+        bundle_sha256=sha256_hex(bundle),
         refusal=refusal,
+        unsealed=unsealed,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """A report whose sealed copy is not where the backups are; what the log is told of it."""
+
+    object_key: str
+    details: dict[str, Detail]
+
+
+def _unsealed(directory: Path, repository: Repository) -> Iterator[tuple[_Waiting, bytes]]:
+    """Yield each report of this repository without a sealed copy there, oldest first."""
+    try:
+        sealed = set(repository.store.list(SEALED_PREFIX))
+    except StrongroomError:  # putting one says so
+        sealed = set()
+    for path, name, report_id in sorted(_bundles(directory), key=lambda one: one[2]):
+        object_key = sealed_key(name, report_id)
+        if object_key in sealed:
+            continue
+        report = _read_stored(path, name, report_id).report
+        if report is None or report.backup.repository_id != repository.id:
+            continue
+        bundle = path.read_bytes()
+        details: dict[str, Detail] = {
+            "report": report_id,
+            "database": report.backup.database,
+            "backup": report.backup.backup_id,
+            "report_sha256": sha256_hex(encode(report)),
+            "bundle_sha256": sha256_hex(bundle),
+        }
+        yield _Waiting(object_key=object_key, details=details), bundle
 
 
 def finished_details(report: Report, report_sha256: str) -> dict[str, Detail]:
@@ -186,7 +225,7 @@ def bundle_path(directory: Path, database: str, report_id: str) -> Path:
 
 def sealed_key(database: str, report_id: str) -> str:
     """Return the key of the sealed copy in the repository."""
-    return f"reports/{encode_name(database)}/{BackupId(report_id)}{_SUFFIX}.age"
+    return f"{SEALED_PREFIX}{encode_name(database)}/{BackupId(report_id)}{_SUFFIX}.age"
 
 
 def write_index(directory: Path) -> Path:
@@ -287,8 +326,10 @@ def _manifest(
     return SignedManifestBytes(data=data, signature=signature, principal=principal)
 
 
-def _proofs(repository: Repository, started: int, ended: Appended) -> LogProofs:
-    stored = read_log(repository.store)
+def _proofs(
+    repository: Repository, started: int, ended: Appended, known: StoredLog | None
+) -> LogProofs:
+    stored = read_log(repository.store, known)
     return LogProofs(
         started=prove(stored, repository.id, started),
         finished=prove(stored, repository.id, ended.entry.seq),

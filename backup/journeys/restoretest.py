@@ -227,7 +227,7 @@ def _begin(
             key_id=examiner.keys.signing_key.public_key.fingerprint,
         ),
         trust=trust,
-        log=before if begun is None else read_log(repository.store),
+        log=before if begun is None else read_log(repository.store, before),
         is_logged=begun is not None,
     )
 
@@ -321,6 +321,7 @@ def _publish(
         keys=examiner.keys,
         allowed=begun.trust.allowed,
         log=examiner.log if begun.is_logged else None,
+        known=begun.log,
         slot=begun.around.slot,
         directory=examiner.reports_directory,
         clock=clock,

@@ -90,6 +90,35 @@ def test_a_log_that_refuses_does_not_cost_the_report(reports: LabReports) -> Non
     assert b"is not in the evidence log" in decode_zip(bundle)[READ_ME]
 
 
+def test_a_sealed_copy_that_could_not_be_put_is_put_by_the_next(reports: LabReports) -> None:
+    """Where the backups are there is no room for it; the report is kept, and the caller hears."""
+    report = reports.report()
+    folder = reports.lab.directory / "reports"
+    folder.write_bytes(b"in the way of a directory")
+    published = reports.publish(report)
+    assert published.refusal is None
+    assert published.unsealed is not None
+    assert check_bundle(published.path.read_bytes(), reports.lab.allowed).wrong == ()
+    assert EntryType.REPORT_PUBLISHED not in entries(reports)
+    folder.unlink()
+
+    later = reports.publish(reports.report(number=2))
+    assert (later.refusal, later.unsealed) == (None, None)
+    for one in (published, later):
+        sealed = reports.lab.opened.store.get(one.object_key)
+        assert age.unseal(sealed, [reports.lab.identity]) == one.path.read_bytes()
+    told = [
+        (entry.details["report"], entry.details["report_sha256"], entry.details["bundle_sha256"])
+        for entry in read_log(reports.lab.opened.store).entries()
+        if entry.type is EntryType.REPORT_PUBLISHED
+    ]
+    assert told == [
+        (one.path.stem, one.report_sha256, one.bundle_sha256) for one in (published, later)
+    ]
+    reports.publish(reports.report(number=3))
+    assert entries(reports).count(EntryType.REPORT_PUBLISHED) == 3
+
+
 def test_a_report_without_a_log_or_a_manifest_is_still_kept(reports: LabReports) -> None:
     """A PASS of that kind is refused by whoever verifies it."""
     report = reports.report()

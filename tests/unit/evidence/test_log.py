@@ -320,3 +320,26 @@ def test_there_is_no_proof_of_an_entry_that_is_not_vouched_for(seq: int) -> None
         prove(read_log(log.store), ID, seq)
     with pytest.raises(NotFoundError):
         prove(read_log(MemoryStore("memory:empty")), ID, 0)
+
+
+def test_what_was_read_before_is_not_read_again() -> None:
+    """Entries and checkpoints are written once: only new ones are fetched."""
+    log = Log(5)
+    before = read_log(log.store)
+    log.append(EntryType.HEARTBEAT, number=5)
+    fetched: list[str] = []
+
+    class Counting(MemoryStore):
+        """The same store, which tells what is fetched."""
+
+        def get(self, key: str) -> bytes:
+            """See `Store.get`."""
+            fetched.append(key)
+            return log.store.get(key)
+
+        def list(self, prefix: str) -> Iterator[str]:
+            """See `Store.list`."""
+            return log.store.list(prefix)
+
+    assert read_log(Counting("memory:same"), before) == read_log(log.store)
+    assert fetched == [log_checkpoint_key(6), log_entry_key(5)]
