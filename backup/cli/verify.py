@@ -21,6 +21,7 @@ from backup.cli.options import (
 
 if TYPE_CHECKING:
     from backup.evidence.slot import Slot
+    from backup.journeys.audit import Heard
 
 
 @click.command(
@@ -65,11 +66,13 @@ def command(
 
     Without an identity: signatures, lists, and the SHA-256 of every object. With one: every
     chunk is decrypted, authenticated and compared with its id as well. Exit code 3 means damage,
-    11 that nothing on this host vouches for the signer.
+    11 that nothing on this host vouches for the signer. The evidence log must be whole too, and
+    tell of each backup; `strongroom log verify` asks more of it.
     """
     from backup import app
     from backup.cli.output import print_json, size, watch
     from backup.errors import IntegrityError, StrongroomError, UnpinnedError
+    from backup.journeys.audit import hear
     from backup.journeys.verify import due_share, record, verify
     from backup.leases import reading
 
@@ -94,15 +97,20 @@ def command(
         watch() as progress,
         reading(opened.store, "verify", keys, clock=lambda: datetime.now(UTC)),
     ):
+        allowed = app.load_allowed_signers(settings, opened)
         found = verify(
             opened,
             keys,
-            app.load_allowed_signers(settings, opened),
+            allowed,
             identities=identities,
             share=share,
             jobs=settings.jobs,
             progress=progress,
         )
+    # A copy has the log of its home elsewhere; without pins nobody knows whose it may be.
+    heard = None
+    if allowed is not None and from_copy is None:
+        heard = hear(opened, keys, allowed, app.remembered_log(settings, opened))
     try:
         if log is not None:
             record(found, log, now=datetime.now(UTC), slot=slot)
@@ -110,7 +118,8 @@ def command(
         unheard = error
     if as_json:
         is_logged = log is not None and unheard is None
-        print_json({"is_good": found.is_good, "is_logged": is_logged, "result": found})
+        is_good = found.is_good and not (heard and heard.wrong)
+        print_json({"is_good": is_good, "is_logged": is_logged, "result": found, "log": heard})
     for damage in found.damages if not as_json else ():
         click.echo(f"DAMAGED  {damage.what}  (backups: {', '.join(damage.backups)})")
     if found.damages:
@@ -118,6 +127,7 @@ def command(
             f"{len(found.damages)} things are wrong in {opened.store.address}",
             hint="docs/runbooks/damaged-repository.md: what to move away, and what comes back",
         )
+    _require_sound(heard, opened.store.address, as_json=as_json)
     if found.unpinned:
         raise UnpinnedError(
             f"UNPINNED: nothing here says whose signatures count for {', '.join(found.unpinned)}",
@@ -132,3 +142,19 @@ def command(
             f"Good: {len(found.backups)} backups, {found.objects} objects{part}, "
             f"{size(found.object_bytes)} {depth}"
         )
+        for id_ in heard.untold if heard is not None else ():
+            click.echo(f"The evidence log does not tell yet of {id_}: the next backup does")
+
+
+def _require_sound(heard: Heard | None, address: str, *, as_json: bool) -> None:
+    from backup.errors import IntegrityError
+
+    if heard is None or not heard.wrong:
+        return
+    for sentence in heard.wrong if not as_json else ():
+        click.echo(f"WRONG  evidence log: {sentence}")
+    raise IntegrityError(
+        f"what is stored is whole, but the evidence log of {address} is not right:"
+        f" {heard.wrong[0]}",
+        hint="`strongroom log verify` names everything; find out who wrote to the store",
+    )

@@ -135,3 +135,34 @@ def test_a_backup_that_could_not_say_so_is_logged_by_the_next(
     ]
     assert entries[3].details["manifest_sha256"] == made.manifest_sha256
     assert host.strongroom("log", "verify").code == 0
+
+
+def test_verify_reads_the_log_too(repository: LabRepository, source: Dsn, tmp_path: Path) -> None:
+    """On any host with pins: what is stored may be whole, and the log not tell of it."""
+    elsewhere = Host(
+        home=tmp_path,
+        environment={
+            "STRONGROOM_REPOSITORY": str(repository.directory),
+            "STRONGROOM_ALLOWED_SIGNERS": str(repository.allowed_signers_file),
+        },
+        has_settings=False,
+    )
+    made = repository.back_up(source)
+    good = elsewhere.strongroom("verify", "latest", "--json").json
+    assert good["is_good"] is True
+    assert good["log"] == {"entries": 3, "untold": [], "wrong": []}
+    # Its run was killed after the manifest: the next one tells of it.
+    store = repository.opened.store
+    for key in (log_entry_key(2), log_checkpoint_key(3)):
+        store.delete(key)
+    done = elsewhere.strongroom("verify", "latest")
+    assert done.code == 0, done.stderr
+    assert f"does not tell yet of {made.manifest.backup_id}" in done.stdout
+    # Nothing tells of it, though the log is whole: it was made by other hands.
+    for key in (log_entry_key(1), log_checkpoint_key(2)):
+        store.delete(key)
+    done = elsewhere.strongroom("verify", "--all")
+    assert (done.code, "evidence log" in done.stderr) == (3, True)
+    assert "WRONG  evidence log: the log was cut short" in done.stdout
+    found = elsewhere.strongroom("verify", "--all", "--json")
+    assert (found.code, found.json["is_good"], found.json["result"]["damages"]) == (3, False, [])
