@@ -1,0 +1,79 @@
+"""A prune beside a backup and a restore test, each a process of its own: nothing in use goes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess  # noqa: TID251 - processes of the command line are stopped and go on here
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from backup.repository.lease import Lease, read_leases
+from tests.faults.vault import Vault, eventually, finish, wrapped_tools
+
+# Every backup but the newest goes, as soon as it is not in use.
+RETENTION = """
+[retention]
+keep_last = 1
+keep_proven_monthly = 0
+minimum_age = 0
+minimum_count = 1
+"""
+LIMIT = 120.0
+HELD = '"$real" "$@" | { head -c 100000; while [ -e HOLD ]; do sleep 0.1; done; cat; }'
+
+
+def at_work(vault: Vault, kind: str) -> list[Lease]:
+    """The leases of runs that read the repository, or write to it."""
+    found = read_leases(vault.repository().store)
+    return [lease for lease in found if lease.kind == kind and not lease.is_released]
+
+
+@contextmanager
+def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Stop a process while the block lasts."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
+    """A restore test reads the oldest, a backup refers to chunks of all: neither is hurt.
+
+    When they are done, the same prune takes what is not in use any more.
+    """
+    vault.config.write_text(vault.config.read_text() + RETENTION)
+    for _ in range(3):
+        assert vault.backup().code == 0
+    oldest, middle, newest = (key.id.text for key in vault.backups())
+    hold = vault.directory / "hold"
+    hold.touch()
+    script = HELD.replace("HOLD", str(hold))
+    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=script) as tools:
+        backup = vault.start_backup("--tool-directories", tools)
+        assert eventually(lambda: bool(at_work(vault, "backup")), LIMIT)
+        assert eventually(lambda: any("/pg_dump" in line for line in vault.processes()), LIMIT)
+        test = vault.start("restore-test", oldest, "--identity", vault.identity_file, "--json")
+        assert eventually(lambda: any(one.backups for one in at_work(vault, "restore-test")), LIMIT)
+        with stopped(test):
+            pruned = vault.run("prune", "--apply", "--json")
+            there = {key.id.text for key in vault.backups()}
+        assert pruned.code == 0, pruned.stderr
+        assert pruned.json["deleted"] == [middle]
+        assert there == {oldest, newest}
+        assert (pruned.json["swept"], bool(pruned.json["postponed"])) == (0, True)
+
+        tested = finish(test, LIMIT)
+        assert (tested.code, tested.json["codes"]) == (0, []), tested.stdout + tested.stderr
+        hold.unlink()
+        done = finish(backup, LIMIT)
+    assert done.code == 0, done.stderr
+    assert vault.verified().is_good
+
+    # What the restore test proved is kept for that: the newest that passed one never goes.
+    later = vault.run("prune", "--apply", "--json")
+    assert later.code == 0, later.stderr
+    assert later.json["deleted"] == [newest]
+    assert [key.id.text for key in vault.backups()] == [oldest, done.json["backup_id"]]
+    vault.assert_whole()
