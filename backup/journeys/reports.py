@@ -140,7 +140,11 @@ class _Waiting:
 
 
 def _unsealed(directory: Path, repository: Repository) -> Iterator[tuple[_Waiting, bytes]]:
-    """Yield each report of this repository without a sealed copy there, oldest first."""
+    """Yield each report of a test here without a sealed copy here, oldest first.
+
+    That of a test of a copy goes to that copy.
+    """
+    here = (repository.id, repository.store.address)
     try:
         sealed = set(repository.store.list(SEALED_PREFIX))
     except StrongroomError:  # putting one says so
@@ -150,7 +154,7 @@ def _unsealed(directory: Path, repository: Repository) -> Iterator[tuple[_Waitin
         if object_key in sealed:
             continue
         report = _read_stored(path, name, report_id).report
-        if report is None or report.backup.repository_id != repository.id:
+        if report is None or (report.backup.repository_id, report.backup.repository) != here:
             continue
         bundle = path.read_bytes()
         details: dict[str, Detail] = {

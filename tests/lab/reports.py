@@ -64,6 +64,7 @@ class LabReports:
             report.backup,
             manifest_sha256=self.manifest_sha256,
             repository_id=self.lab.opened.id,
+            repository=self.lab.opened.store.address,
         )
         return replace(
             report,
