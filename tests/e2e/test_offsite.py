@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backup import app
+from backup.journeys.progress import Silent
+from backup.journeys.prune import Pruned, prune
+from backup.repository.stock import instructions
+from backup.settings import load
 from tests.e2e import documents
 from tests.e2e.conftest import DATABASE, Situation, rows, url
 from tests.lab.buckets import RCLONE, S3Server
@@ -115,3 +122,78 @@ def test_the_runbook_from_the_first_copy_to_life_without_the_old_site(
     assert [one["pinned"] is not None for one in listed] == [True, False]
     assert here.bash("strongroom log verify").code == 0
     assert here.bash("strongroom verify --all").code == 0
+
+
+def test_backup_restore_test_prune_and_a_restore_with_stock_tools_alone(
+    here: Situation, bucket: Bucket, spare: LabServer
+) -> None:
+    """What a prune left in a bucket is fetched by rclone and restored by `restore.sh`."""
+    settings = here.directory / "strongroom.toml"
+    settings.write_text(
+        'digests = "always"\n' + bucket.settings() + "[retention]\nkeep_last = 1\n"
+        'minimum_count = 1\nminimum_age = "PT0S"\n'
+    )
+    assert here.bash("strongroom init -R $OFFLINE/recipients.txt").code == 0
+    noise = "sha512(n::text::bytea) FROM generate_series(1, 40000) n"
+    here.server.sql(f"CREATE TABLE portal.passing AS SELECT n, {noise}", DATABASE)
+    try:
+        here.json("backup")
+    finally:
+        here.server.sql("DROP TABLE portal.passing", DATABASE)
+    newest = here.json("backup")["backup_id"]
+    assert here.json("restore-test latest --identity $IDENTITY")["word"] == "PASS"
+    gone = here.json("prune --apply")
+    assert (len(gone["deleted"]), gone["swept"]) == (1, 0)
+    assert gone["condemned"] > 0
+    before = bucket.keys()
+    assert sweep(here).swept == gone["condemned"]
+    after = bucket.keys()
+    assert len([key for key in before - after if key.startswith("chunks/")]) == gone["condemned"]
+
+    fetched = here.directory / "backups-copy"
+    stranger = replace(here, has_strongroom=False).on(spare)
+    done = stranger.bash(as_instructed(here, bucket))
+    assert done.code == 0, done.stderr
+    files = {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()}
+    assert files == after
+    pins = next((here.state / "keys").glob(f"{repository_id(here)}/allowed_signers"))
+    stranger = stranger.given(
+        REPOSITORY=fetched, SIGNERS=pins, RESTORE_SH=here.offline / "restore.sh"
+    )
+    done = stranger.follow(documents.ROOT / "docs/runbooks/restore-without-strongroom.md")
+    assert newest in done.stdout + done.stderr
+    assert "UNPINNED" not in done.stderr
+    assert rows(spare) == rows(here.server)
+
+
+def as_instructed(here: Situation, bucket: Bucket) -> str:
+    """The line of the repository's own RESTORE.md that fetches a bucket, filled in."""
+    (line,) = (
+        line for line in instructions().decode().splitlines() if line.startswith("    rclone copy")
+    )
+    line = line.replace("https://s3.example.org", bucket.server.endpoint)
+    return line.replace("BUCKET/PREFIX", bucket.address.removeprefix("s3://")).replace(
+        "rclone", str(here.directory / "bin/rclone"), 1
+    )
+
+
+def repository_id(here: Situation) -> str:
+    """The id of the repository that the settings name."""
+    return app.open_repository(load(environment=here.environment, is_root=True)).id
+
+
+def sweep(here: Situation) -> Pruned:
+    """Prune as somebody does four days later."""
+    later = datetime.now(UTC) + timedelta(days=4)
+    settings = load(environment=here.environment, is_root=True)
+    repository = app.open_repository(settings)
+    done = prune(
+        app.prune_sight(settings, repository, later),
+        app.prune_rules(settings),
+        app.require_log(settings, repository, "pruning"),
+        clock=lambda: later,
+        random=os.urandom,
+        progress=Silent(),
+    )
+    assert isinstance(done, Pruned), done
+    return done
