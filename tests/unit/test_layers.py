@@ -35,7 +35,7 @@ FORBIDDEN_IN_CORE = {
 }  # fmt: skip
 HOMES = {
     "asyncpg": "backup.postgres.database",
-    "boto3": "backup.repository.stores.s3",
+    "boto3": "backup.repository.stores.s3client",
     "pyfastcdc": "backup.repository.chunking",
     "blake3": "backup.repository.chunking",
     "zstandard": "backup.repository.chunks",

@@ -1,0 +1,62 @@
+"""boto3's own client for a bucket, as the settings have it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3  # noqa: TID251 - this module is boto3's home
+import botocore.session
+from botocore.config import Config
+from botocore.loaders import Loader, create_loader
+
+from backup.repository.stores.s3options import S3Options
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_ATTEMPTS = 5  # botocore's; `s3bucket.py` tries what it does not try again
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 30.0
+
+
+def connect(options: S3Options) -> S3Client:
+    """Return a client; nothing is asked of the store yet."""
+    credentials = options.credentials
+    limit = options.timeout / timedelta(seconds=1)
+    session = boto3.session.Session(botocore_session=_session())
+    return session.client(
+        "s3",
+        endpoint_url=options.endpoint,
+        region_name=options.region or options.profile.region or session.region_name or "us-east-1",
+        verify=None if options.ca_file is None else str(options.ca_file),
+        aws_access_key_id=None if credentials is None else credentials.access_key_id,
+        aws_secret_access_key=None if credentials is None else credentials.secret_access_key,
+        config=Config(
+            connect_timeout=min(_CONNECT_SECONDS, limit),
+            read_timeout=min(_READ_SECONDS, limit),
+            max_pool_connections=options.connections * 4,
+            retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS},
+            tcp_keepalive=True,
+            # Trailers with checksums of its own are not understood by older servers.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={
+                "addressing_style": "path" if options.path_style else "virtual",
+                "payload_signing_enabled": True,
+            },
+        ),
+    )
+
+
+@cache
+def _loader() -> Loader:
+    """Return what reads botocore's descriptions of services: megabytes, once for all stores."""
+    return create_loader()
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _loader())
+    return session

@@ -1,0 +1,110 @@
+"""Object Lock: what keeps an object from being deleted, by anyone, for a time or for good."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from backup.errors import LockedError, NotFoundError, StoreError, StrongroomError
+from backup.repository.stores.s3bucket import AbsentError, Bucket
+from backup.repository.stores.s3options import Lock
+
+# Taken and given back all the time, and never data: not locked.
+_FLEETING = ("leases/", "condemned/", "pins/")
+
+
+def lock_arguments(key: str, lock: Lock | None) -> dict[str, Any]:
+    """Return what a put says of the object's lock."""
+    if lock is None or key.startswith(_FLEETING):
+        return {}
+    return {
+        "ObjectLockMode": lock.mode.upper(),
+        "ObjectLockRetainUntilDate": datetime.now(UTC) + lock.duration + lock.margin,
+    }
+
+
+def locked_until(bucket: Bucket, key: str) -> datetime | None:
+    """Return until when no one can delete an object; None: it is not locked."""
+    found = bucket.head(key)
+    if found is None:
+        raise NotFoundError(f"{key} is not in {bucket.address}")
+    return _end_of(found)
+
+
+def extend_locks(bucket: Bucket, lock: Lock, keys: Iterable[str], *, connections: int) -> int:
+    """Lock each object for as long as one that is written now; return how many were not."""
+    now = datetime.now(UTC)
+
+    def keep(key: str) -> bool:
+        current = locked_until(bucket, key)
+        if current is not None and current >= now + lock.duration:
+            return False
+        bucket.run(
+            f"locking {bucket.name(key)}",
+            lambda: bucket.client.put_object_retention(
+                **bucket.names(key),
+                Retention={
+                    "Mode": "GOVERNANCE" if lock.mode == "governance" else "COMPLIANCE",
+                    "RetainUntilDate": now + lock.duration + lock.margin,
+                },
+            ),
+        )
+        return True
+
+    with ThreadPoolExecutor(connections, thread_name_prefix="lock") as pool:
+        return sum(pool.map(keep, keys))
+
+
+def hold(bucket: Bucket, key: str, *, is_held: bool) -> None:
+    """Set or lift an object's legal hold: a lock without an end."""
+    bucket.run(
+        f"holding {bucket.name(key)}",
+        lambda: bucket.client.put_object_legal_hold(
+            **bucket.names(key), LegalHold={"Status": "ON" if is_held else "OFF"}
+        ),
+    )
+
+
+def delete_versions(bucket: Bucket, key: str, doing: str) -> None:
+    """Remove an object for good where versions are kept: a plain delete would only hide it.
+
+    Raises `LockedError` while a lock holds it.
+    """
+    for version in bucket.versions(key):
+        _delete_version(bucket, key, version, doing)
+
+
+def _delete_version(bucket: Bucket, key: str, version: str, doing: str) -> None:
+    try:
+        bucket.run(
+            doing,
+            lambda: bucket.client.delete_object(**bucket.names(key), VersionId=version),
+        )
+    except AbsentError:
+        return
+    except StoreError as error:
+        found: Mapping[str, Any] = {}
+        with contextlib.suppress(StrongroomError):
+            found = bucket.head(key, version) or {}
+        until = _end_of(found)
+        is_held = found.get("ObjectLockLegalHoldStatus") == "ON"
+        if is_held or (until is not None and until > datetime.now(UTC)):
+            raise _locked(key, until, is_held=is_held) from error
+        raise
+
+
+def _locked(key: str, until: datetime | None, *, is_held: bool) -> LockedError:
+    why = "a legal hold, which has no end" if is_held else f"a lock until {until:%Y-%m-%d %H:%M}Z"
+    return LockedError(
+        f"{key} can't be deleted: {why}",
+        until=None if is_held else until,
+        hint="prune again when the lock has ended; a legal hold ends when somebody lifts it",
+    )
+
+
+def _end_of(head: Mapping[str, Any]) -> datetime | None:
+    until: datetime | None = head.get("ObjectLockRetainUntilDate")
+    return until
