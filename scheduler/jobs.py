@@ -159,8 +159,9 @@ def _slotted(job: Job, *words: str) -> Arguments:
 def _report(due: datetime, zone: str, directory: Path) -> tuple[str, ...]:
     """Return the command line for a pack of the month before the one that a slot lies in."""
     first_of_month = due.astimezone(ZoneInfo(zone)).date().replace(day=1)
-    first_of_before = (first_of_month - timedelta(days=1)).replace(day=1)
-    span = ("--from", first_of_before.isoformat(), "--to", first_of_month.isoformat())
+    last = first_of_month - timedelta(days=1)
+    first_of_before = last.replace(day=1)
+    span = ("--from", first_of_before.isoformat(), "--to", last.isoformat())
     pack = directory.absolute() / f"period-{first_of_before:%Y-%m}"
     return (
         "report",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +21,7 @@ from backup.evidence.periodpack import encode_pack
 from backup.evidence.render.period import PERIOD
 from backup.evidence.report import Report
 from backup.evidence.slot import slot_text
-from backup.journeys.reports import evidence_seal, stored_reports, write_new
+from backup.journeys.reports import evidence_seal, put_in_place, stored_reports, write_new
 from backup.repository.access import Repository
 from backup.repository.manifest import LogHead, sha256_hex
 from backup.repository.writing import WritingKeys
@@ -90,13 +92,22 @@ def write_pack(
 ) -> dict[str, Detail]:
     """Write the signed files into a directory that is empty or not there.
 
-    Returns the details of the `period.published` that tells of them.
+    A new one appears with all of them or not at all: a run that was killed leaves a hidden one
+    beside it, which is not in the next one's way. Returns the details of the `period.published`
+    that tells of them.
     """
     if directory.exists() and any(directory.iterdir()):
         raise SettingsError(f"{directory} is not empty", hint="name a new directory with -o")
     pack = encode_pack(period, log, evidence_seal(keys, allowed, now))
-    for name, data in pack.items():
-        write_new(directory / name, data)
+    if directory.exists():  # it may be a disk of its own, which nothing can be renamed to
+        _write_all(directory, pack)
+    else:
+        unfinished = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
+        try:
+            _write_all(unfinished, pack)
+            put_in_place(unfinished, directory)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return {
         "first": slot_text(period.first),
         "last": slot_text(period.last),
@@ -104,6 +115,11 @@ def write_pack(
         "period_sha256": sha256_hex(pack[PERIOD]),
         "sums_sha256": sha256_hex(pack[SUMS]),
     }
+
+
+def _write_all(directory: Path, pack: Mapping[str, bytes]) -> None:
+    for name, data in pack.items():
+        write_new(directory / name, data)
 
 
 def _readable(log: StoredLog) -> list[Entry]:

@@ -254,6 +254,15 @@ def write_new(path: Path, data: bytes) -> None:
     _write(path, data, replace=False)
 
 
+def put_in_place(unfinished: Path, directory: Path) -> None:
+    """Give a whole directory its name, which none that holds anything has; durable on return."""
+    try:
+        unfinished.rename(directory)
+        _sync(directory.parent)
+    except OSError as error:
+        raise StoreError(f"writing {directory}: {error.strerror or error}") from error
+
+
 def _write(path: Path, data: bytes, *, replace: bool) -> None:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -8,6 +8,7 @@
     kill_at   SIGKILL to ourselves at this transition: before or after a write to the journal, or
               when a child is started
     journal   "fails": every call of the journal raises
+    credentials   a directory of credentials; with it the daemon tells people, as the real one does
     child     the program that its children are, instead of our command line
     report    where to write how many transitions there were
 """
@@ -20,6 +21,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partialmethod
 from pathlib import Path
@@ -28,10 +30,12 @@ from typing import Any
 from backup.cli import tell
 from backup.cli.options import load_settings
 from backup.errors import StrongroomError
+from scheduler.events import Observer
 from scheduler.journal import Journal, JournalError
 from scheduler.logs import JsonLines
 from scheduler.runner import Runner
-from scheduler.service import Given, serve
+from scheduler.service import Given, named, serve
+from scheduler.signals import Signals
 
 WRITES = ("save", "set_notes", "note_logged")
 
@@ -95,16 +99,24 @@ def run() -> int:
         for name in vars(Journal).keys() - vars(object).keys():
             if not name.startswith("_"):
                 setattr(Journal, name, failing)
-    config = Path(sys.argv[1])
-    given = Given(
-        load=lambda: load_settings(config),
-        options=("--config", str(config)),
-        environment=dict(os.environ),
-        clock=clock_of(Path(asked["clock"])),
-        tick=timedelta(seconds=asked.get("tick", 0.2)),
-    )
+    if "credentials" in asked:
+        os.environ["CREDENTIALS_DIRECTORY"] = asked["credentials"]
+    config, clock = Path(sys.argv[1]), clock_of(Path(asked["clock"]))
     try:
-        return serve(given, once=asked.get("once", False))
+        with ExitStack() as stack:
+            observers: tuple[Observer, ...] = ()
+            if "credentials" in asked:
+                settings = named(load_settings(config), os.environ)
+                observers = (stack.enter_context(Signals(settings, clock=clock)),)
+            given = Given(
+                load=lambda: load_settings(config),
+                options=("--config", str(config)),
+                environment=dict(os.environ),
+                clock=clock,
+                tick=timedelta(seconds=asked.get("tick", 0.2)),
+                observers=observers,
+            )
+            return serve(given, once=asked.get("once", False))
     except StrongroomError as error:
         tell(error)
         return error.exit_code

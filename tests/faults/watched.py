@@ -22,7 +22,7 @@ from scheduler.journal import FILE_NAME, Journal
 from scheduler.plan import SlotRecord
 from tests.faults.vault import ROOT, Vault, command_lines, eventually
 
-LIMIT = 60.0
+LIMIT = 120.0
 PATIENT = "\n[daemon]\nretry_after = 1\ndrain_timeout = 20\n"
 
 

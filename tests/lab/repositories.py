@@ -96,6 +96,10 @@ class Host:
         argv = (str(_STRONGROOM), *map(str, arguments))
         return ended(argv, {**self._environment, **environment})
 
+    def strongroom_under(self, prefix: tuple[str, ...], *arguments: str | Path) -> Ended:
+        """Run `strongroom` as a process that another program starts, as prlimit."""
+        return ended((*prefix, str(_STRONGROOM), *map(str, arguments)), self._environment)
+
     def peak_bytes(self, *arguments: str | Path) -> int:
         """Run `strongroom`, which must succeed, and return its highest resident set."""
         with tempfile.NamedTemporaryFile(prefix="strongroom-peak-") as file:

@@ -248,6 +248,21 @@ def test_a_period_pack_verifies_with_the_commands_in_it(
     assert (missing.code, missing.stdout[:5]) == (3, "WRONG")
 
 
+def test_a_pack_that_cannot_be_written_whole_is_not_there(
+    reports: LabReports, tmp_path: Path
+) -> None:
+    """A disk that takes only small files: nothing is left, and the next run is not hindered."""
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    parent = tmp_path / "packs"
+    parent.mkdir()
+    asked = ("report", "period", "--from", "2026-01-01", "--to", today, "-o", parent / "pack")
+    done = reports.host.strongroom_under(("/usr/bin/prlimit", "--fsize=4096"), *asked)
+    assert (done.code, "File too large" in done.stderr) == (6, True), done.stderr
+    assert list(parent.iterdir()) == []
+    assert reports.host.strongroom(*asked).code == 0
+    assert [path.name for path in parent.iterdir()] == ["pack"]
+
+
 def stock(pack: Path) -> Ended:
     """What the verifier in a pack says, with what every auditor has."""
     return ended(("/usr/bin/env", "python3", str(pack / "verify-log.py")), {"PATH": "/usr/bin"})
