@@ -18,7 +18,7 @@ WITH_KEYS, WITHOUT_KEYS = "With the copy of its keys", "Without a copy of its ke
 
 
 # Followed on real hosts, by tests/deploy.
-ON_HOSTS = {"add-an-application-role", "new-host"}
+ON_HOSTS = {"add-an-application-role", "new-host", "rotate-certificates", "rotate-passwords"}
 
 
 def test_every_runbook_is_followed_here() -> None:
