@@ -6,17 +6,22 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from backup.crypto.recipients import X25519Identity
 from backup.errors import LockedError, StoreError
 from backup.policies import Role, policy
+from backup.postgres.dsn import Dsn
 from backup.repository.stores.s3 import S3Store
 from backup.repository.stores.s3options import Lock, S3Address
 from tests.lab.buckets import S3Server
 from tests.lab.radosgw import new_user
+from tests.lab.repositories import Host
+from tests.lab.servers import LabServer
 
 LOCK = Lock(mode="compliance", duration=timedelta(hours=1))
 KEY = "chunks/3f/object"
@@ -37,8 +42,12 @@ class Users:
 
 @pytest.fixture(scope="module")
 def users(s3_servers: Any) -> Users:
+    """Three users of one bucket."""
+    return new_users(s3_servers.named("radosgw"))
+
+
+def new_users(server: S3Server) -> Users:
     """Three users, whose rights are what `strongroom store policy` prints."""
-    server: S3Server = s3_servers.named("radosgw")
     bucket = server.new_bucket(has_lock=True)
     address = S3Address(bucket=bucket, prefix="vault")
     statements, of_role = [], {}
@@ -153,3 +162,46 @@ def test_a_chunk_that_is_used_again_stays_locked(users: Users) -> None:
     assert before is not None
     assert after is not None
     assert after - before > timedelta(minutes=45)
+
+
+def test_a_thief_reads_nothing_of_a_real_backup_and_destroys_none(
+    real_s3: S3Server, any_server: LabServer, any_database: Dsn, tmp_path: Path
+) -> None:
+    """The writer's policy is enough for backups; what a thief fetches tells no row and no name."""
+    any_server.sql(
+        "CREATE TABLE hush_hush AS SELECT n, 'canary of row ' || n AS v"
+        " FROM generate_series(1, 2000) n",
+        any_database.database,
+    )
+    users = new_users(real_s3)
+    server = users.of_role["writer"]
+    (tmp_path / "strongroom.toml").write_text(
+        f'repository = "s3://{users.bucket}/vault"\n[s3]\nprofile = "ceph"\n'
+        f'endpoint = "{server.endpoint}"\nca_file = "{server.ca_file}"\n'
+        'lock = "compliance"\nlock_for = "PT1H"\n'
+    )
+    keys = {
+        "AWS_ACCESS_KEY_ID": server.keys.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": server.keys.secret_access_key,
+    }
+    host = Host(home=tmp_path, environment=keys)
+    identity, stranger = X25519Identity.generate(), tmp_path / "stranger.txt"
+    stranger.write_text(f"{X25519Identity.generate().text}\n")
+    for verb in (("init", "--recipient", identity.recipient.text), ("backup",), ("backup",)):
+        done = host.strongroom(*verb, DATABASE_URL=str(any_database))
+        assert done.code == 0, done.stderr
+
+    thief: Any = server.client
+    found = thief.list_object_versions(Bucket=users.bucket)["Versions"]
+    assert len([one for one in found if one["Key"].endswith("/manifest.json")]) == 2
+    for one in found:
+        at = {"Bucket": users.bucket, "Key": one["Key"], "VersionId": one["VersionId"]}
+        body = thief.get_object(**at)["Body"].read()
+        assert b"canary of row" not in body
+        assert b"hush_hush" not in body
+        if not one["Key"].startswith("vault/leases/"):
+            assert refused(thief.delete_object, **at), one["Key"]
+    out = ("restore", "latest", "--export", tmp_path / "out")
+    assert host.strongroom(*out).code == 7
+    assert host.strongroom(*out, "--identity", stranger).code == 7
+    assert host.strongroom("verify", "--all").code == 0
