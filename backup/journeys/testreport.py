@@ -251,14 +251,14 @@ def _asked(policy: RestoreTestPolicy, selection: Selection, seen: Seen | None) -
 def _tables(seen: Seen | None) -> tuple[int, int]:
     """Return how many tables are in scope, and of how many it is known whether they are right.
 
-    One that is not there at all, or not populated, is known to be wrong.
+    One that is not there at all is known to be wrong.
     """
     if seen is None:
         return 0, 0
-    scope = sum(one.rows is not None for one in seen.expected.relations)
+    scope = sum(one.is_dumped and one.rows is not None for one in seen.expected.relations)
     if seen.observed is None:
         return scope, 0
-    there = {(one.schema, one.name) for one in seen.observed.relations if one.is_populated}
+    there = {(one.schema, one.name) for one in seen.observed.relations}
     tables = table_results(seen.expected, seen.observed)
     return scope, sum(one.is_compared or (one.schema, one.name) not in there for one in tables)
 
