@@ -92,8 +92,8 @@ def test_a_healthy_backup_has_no_code(repository: LabRepository, whole: Dsn) -> 
     report = run_restore_test(repository, id_).report
     assert codes(report) == set()
     assert (report.verdict.sentence, report.verdict.level, report.verdict.seal) == ("PASS", 6, 2)
-    # Three tables, and a materialised view that is counted only: it is made of them.
-    assert (report.coverage.tables_digested, report.coverage.tables_in_scope) == (3, 4)
+    # Not the materialised view, which is out of date in the source and not when restored.
+    assert (report.coverage.tables_digested, report.coverage.tables_in_scope) == (3, 3)
 
 
 LOST = {
