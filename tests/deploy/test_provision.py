@@ -268,3 +268,27 @@ def test_no_secret_is_printed_logged_or_left(declared: Site) -> None:
         assert not any(password in text for password in PASSWORDS.values())
         assert key not in text
         assert stored.split("$")[2] not in text
+
+
+def test_a_package_upgrade_drifts_nothing(declared: Site) -> None:
+    """PostgreSQL of an older build, and of the newest again: it serves, and all is as declared.
+
+    Where the mirror has one build only, that one is installed anew.
+    """
+    site = declared
+    builds = "apt-cache madison postgresql-15 | awk '{ print $3 }' | sort -u -V"
+    known = site.hosts.run("db1", f"apt-get -qq update && {builds}").stdout.split()
+    assert known
+    started = admin(site, "SELECT pg_postmaster_start_time()")
+    for build in (known[0], known[-1]):
+        install = (
+            "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --allow-downgrades --reinstall install"
+            f" postgresql-15={build} postgresql-client-15={build} libpq5 >/dev/null"
+        )
+        site.hosts.run("db1", f"{install} && runuser -u postgres -- pg_isready -q -t 60")
+        runs = admin(site, "SHOW server_version")
+        assert build.partition("-")[0] in runs
+        assert admin(site, "SELECT pg_postmaster_start_time()") != started
+        started = admin(site, "SELECT pg_postmaster_start_time()")
+    planned = site.host_verb("plan", "--json")
+    assert planned.code == 0, planned.stdout

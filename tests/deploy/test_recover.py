@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.hostrunbooks import follow
 from tests.lab.repositories import ended
-from tests.lab.sites import PASSWORDS, Site, conninfo, psql, with_client
+from tests.lab.sites import INVENTORY, PASSWORDS, Site, conninfo, psql, with_client
 
 # Row security, a large object, a sequence, a view: what a dump may lose.
 PORTAL = """
@@ -144,18 +145,16 @@ def test_a_database_that_holds_anything_is_not_touched(proven: Site) -> None:
 def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> None:
     """A bare Debian becomes the same server: rows, owners, rights, passwords, certificate, checks.
 
-    The report has the backup, its restore test and the time of every step, and is signed.
+    By the runbook. The report has backup, restore test and the time of every step, and is signed.
     """
     before = content(proven)
     proven.hosts.wipe("db1")
     key = proven.files / "audit.key"
-    done = proven.host_verb(
-        *("recover", "--host", "db1", "--yes", "-i", proven.identity, "--json"),
-        *("--signing-key", key, "-o", tmp_path),
-    )
-    assert done.code == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    said = follow(proven, "host-lost", INVENTORY, AUDIT_KEY=key, REPORTS=tmp_path)
+    assert "db1 is back after " in said
     assert content(proven) == before
-    report = json.loads(done.stdout)
+    (path,) = tmp_path.glob("host-recovery-db1-*.json")
+    report = json.loads(path.read_bytes())
     (back,) = report["databases"]
     assert back["restore_test"].startswith("PASS")
     assert (back["tables"], back["rows"]) == (2, 40000)
@@ -178,7 +177,6 @@ def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> 
     proven.hosts.run(
         "backup1", "systemctl is-active strongroom-daemon; strongroom backup --name portal"
     )
-    (path,) = tmp_path.glob("host-recovery-db1-*.json")
     signers = tmp_path / "allowed_signers"
     signers.write_text(f"auditor {key.with_suffix('.key.pub').read_text()}")
     verify = 'ssh-keygen -Y verify -f "$1" -I auditor -n strongroom-evidence@v1 -s "$2.sig" <"$2"'
