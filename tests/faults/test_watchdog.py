@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -59,12 +59,31 @@ def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process rests where SIGSTOP met it."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
+def stop_one(find: Callable[[], list[int]]) -> int:
+    """Stop one of the processes that are found; such as just end are passed over."""
+    deadline = time.monotonic() + ROOM
+    while time.monotonic() < deadline:
+        for pid in find():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            if eventually(lambda pid=pid: is_stopped(pid) or is_gone(pid), 5.0) and is_stopped(pid):  # type: ignore[misc]
+                return pid
+    raise AssertionError("nothing was there to be stopped")
+
+
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Stop a process for good; whatever happens, it does not stay."""
-    os.kill(pid, signal.SIGSTOP)
+def stopped(find: Callable[[], list[int]]) -> Iterator[int]:
+    """Stop a process for good and yield its id; whatever happens, it does not stay."""
+    pid = stop_one(find)
     try:
-        yield
+        yield pid
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -83,9 +102,8 @@ def test_a_stopped_process_is_gone_with_its_session(vault: Vault, what: str) -> 
             until(lambda: bool(at_work(watched, "/pg_dump --format")), lambda: daemon.text)
             until(lambda: bool(vault.sessions()), lambda: daemon.text)
             text = "backup.cli" if what == "the run" else f"{vault.server.tools.bin}/pg_dump"
-            pid = at_work(watched, text)[0]
-            since = time.monotonic()
-            with stopped(pid):
+            with stopped(lambda: at_work(watched, text)) as pid:
+                since = time.monotonic()
                 assert eventually(lambda: is_gone(pid), SILENCE + GRACE + ROOM), daemon.text
                 [failed, *_] = daemon.says("slot_failed")
                 assert failed["outcome"] in {"stalled", "troubled"}
