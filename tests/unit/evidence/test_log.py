@@ -343,3 +343,16 @@ def test_what_was_read_before_is_not_read_again() -> None:
 
     assert read_log(Counting("memory:same"), before) == read_log(log.store)
     assert fetched == [log_checkpoint_key(6), log_entry_key(5)]
+
+
+def test_a_prune_that_was_killed_after_it_said_what_it_would_do() -> None:
+    """What it listed may be gone; what it did not list may not."""
+    log = Log(1)
+    ids = [f"2026011{day}T020000Z-3f9c2a" for day in range(3)]
+    for id_ in ids:
+        log.append(EntryType.BACKUP_FINISHED, backup=id_, manifest_sha256="1")
+    log.append(EntryType.PRUNE_PLANNED, backups=f"portal/{ids[0]}")
+    assert log.wrong(manifests=dict.fromkeys(ids[1:], "1")) == ()
+    assert log.wrong(manifests={ids[1]: "1"}) == (
+        f"backup {ids[2]} is gone, and no entry says that it was pruned",
+    )

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from backup.errors import IntegrityError
+from backup.repository import garbage
 from backup.repository.chunks import ChunkRef, encode_list
 from backup.repository.garbage import (
     References,
@@ -64,7 +65,10 @@ def test_names_that_begin_alike_are_taken_for_one() -> None:
     assert list(references.unreferenced([alike])) == []
 
 
-@pytest.mark.parametrize("key", ["chunks/00/zz", "chunks/x", "other", f"chunks/01/{'0' * 64}", ""])
+@pytest.mark.parametrize(
+    "key",
+    ["chunks/00/zz", "chunks/x", "other", f"chunks/01/{'0' * 64}", f"chunks/00/-{'f' * 63}", ""],
+)
 def test_what_is_no_chunk_object_is_never_garbage(key: str) -> None:
     """Keys that this version does not know are passed over."""
     assert list(References().unreferenced([key])) == []
@@ -116,3 +120,26 @@ def test_what_is_left_of_a_backup_that_is_gone() -> None:
     parts = [KEY.catalog, KEY.chunk_list("rest"), KEY.signature]
     assert list(left_over([*parts, KEY.manifest, "backups/x", "other"], [])) == parts
     assert list(left_over(parts, [KEY])) == []
+
+
+def test_of_a_long_list_only_the_beginning_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes later is counted once more than it had to be, and is referred to all the same."""
+    monkeypatch.setattr(garbage, "_MANY", 10)
+    references = References()
+    assert references.add_list(lines(*range(20_000)), "long") == 20_000
+    keys = [chunk_object_key(digest(n)) for n in range(20_005)]
+    assert set(references.unreferenced(keys)) == set(keys[20_000:])
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("condemned/nonsense", b""),
+        ("condemned/20260199T020000Z-616263.keys", b""),
+        ("condemned/20260114T020000Z-616263.keys", "chünks".encode()),
+    ],
+)
+def test_what_is_no_list_of_the_condemned_is_refused(name: str, data: bytes) -> None:
+    """Nothing is deleted for it."""
+    with pytest.raises(IntegrityError, match="no list of condemned objects"):
+        decode_condemned(name, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -116,4 +117,41 @@ def test_what_is_no_lease_is_passed_over_and_a_damaged_one_is_not() -> None:
     assert keys_of_ended(store, MOMENT) == []
     store.put(f"leases/backup-{'0' * 16}.000001.json", b"{}")
     with pytest.raises(IntegrityError):
+        read_leases(store)
+
+
+class Moving(MemoryStore):
+    """A store in which something happens just before each lease is read."""
+
+    def __init__(self, happens: Callable[[MemoryStore], None]) -> None:
+        super().__init__()
+        self.happens = happens
+
+    def get(self, key: str) -> bytes:
+        """Let it happen, and read then."""
+        self.happens(self)
+        return super().get(key)
+
+
+def test_a_lease_that_ends_while_it_is_read_is_none() -> None:
+    """Its holder has released it between the listing and the reading."""
+    store = Moving(lambda store: store.delete(replace(lease("backup"), number=1).key))
+    take(store, lease("backup"), MOMENT)
+    assert read_leases(store) == []
+
+
+def test_a_lease_that_is_renewed_while_it_is_read_is_the_later_one() -> None:
+    """And where it changes each time, nobody says that there is none."""
+    held: list[Lease] = []
+
+    def renewed(_: MemoryStore) -> None:
+        held.append(renew(store, held[-1]))
+
+    store = Moving(lambda _: None)
+    held.append(take(store, lease("backup"), MOMENT))
+    changes = [renewed]
+    store.happens = lambda store: changes.pop()(store) if changes else None
+    assert [one.number for one in read_leases(store)] == [2]
+    store.happens = renewed
+    with pytest.raises(StoreError, match="change faster than they can be read"):
         read_leases(store)

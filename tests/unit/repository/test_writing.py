@@ -153,6 +153,8 @@ def test_a_known_chunk_is_referred_to_and_counted_as_reused() -> None:
     assert part.new_bytes == 0
     assert part.chunks == len(lines.splitlines()) == len(before.remembered)
     assert after.writer.reused == {ref.sha256 for ref in before.remembered}
+    assert after.writer.referred == after.writer.reused
+    assert before.writer.referred == after.writer.reused
 
 
 def test_a_known_chunk_of_another_size_is_stored_again() -> None:
