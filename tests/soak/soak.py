@@ -115,7 +115,8 @@ class Soak:
             while self._now() < quiet:
                 self._live(until=quiet, is_harmed=True)
             self._live(until=self._end, is_harmed=False)
-        self._live(until=self._end + timedelta(days=2), is_harmed=False)  # nobody writes any more
+        # Nobody writes any more, and no crash sets a sequence forward after the newest backup.
+        self._live(until=self._end + timedelta(days=2), is_harmed=False, is_calm=True)
         self._look()
         self.figures.seconds = round(time.monotonic() - began, 1)
         return self.figures
@@ -123,7 +124,7 @@ class Soak:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(float(self._clock.read_text()), UTC)
 
-    def _live(self, *, until: datetime, is_harmed: bool) -> None:
+    def _live(self, *, until: datetime, is_harmed: bool, is_calm: bool = False) -> None:
         """One life of a daemon: to its end, or until it is killed."""
         asked = {
             "clock": str(self._clock),
@@ -148,6 +149,8 @@ class Soak:
             )
         try:
             life = self._chance.uniform(5.0, 60.0) if is_harmed else 1e9
+            if is_calm:
+                daemon.wait()
             self._harm(daemon, life)
         finally:
             daemon.kill()
