@@ -45,7 +45,8 @@ def ignore_to_the_end() -> None:
 
 def are_ignored() -> bool:
     """Whether this process has been told to stop, and is about to."""
-    return signal.getsignal(signal.SIGTERM) in {_nothing, signal.SIG_IGN}
+    # Not SIG_IGN: that is what whoever started us wants, and nobody has said stop.
+    return signal.getsignal(signal.SIGTERM) is _nothing
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
@@ -54,8 +55,6 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number
-    if are_ignored():
-        return
     if _is_deaf(frame):
         signal.setitimer(signal.ITIMER_REAL, _MOMENT_SECONDS)
         return
@@ -65,8 +64,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _remind(number: int, frame: FrameType | None) -> None:
     del number, frame
-    # To whoever listens now: it need not be us any more.
-    signal.raise_signal(signal.SIGTERM)
+    # To whoever listens now, which need not be us any more, by a signal that is heard.
+    for heard in SIGNALS:
+        if signal.getsignal(heard) is not signal.SIG_IGN:
+            signal.raise_signal(heard)
+            return
 
 
 def _is_deaf(frame: FrameType | None) -> bool:

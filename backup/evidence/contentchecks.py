@@ -37,8 +37,8 @@ def rows(expected: Catalog, observed: Catalog, *, is_empty: bool) -> Check:
 def _counted(expected: Catalog, observed: Catalog) -> Iterator[tuple[Relation, Relation]]:
     """Yield the relations in the dump that were counted on both sides."""
     found = {(one.schema, one.name): one for one in observed.relations}
-    for one in filter(lambda one: one.is_dumped, expected.relations):
-        other = found.get((one.schema, one.name))
+    for one in expected.relations:
+        other = found.get((one.schema, one.name)) if one.is_dumped else None
         if other is not None and one.rows is not None and other.rows is not None:
             yield one, other
 

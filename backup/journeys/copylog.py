@@ -15,10 +15,11 @@ from backup.repository.layout import (
     LOG_ENTRIES_PREFIX,
     LOG_PREFIX,
     PINS_PREFIX,
+    copied_log_key,
 )
 from backup.repository.stores.base import Store
 
-_COPIED_ENTRIES = COPIED_LOG_PREFIX + LOG_ENTRIES_PREFIX.removeprefix(LOG_PREFIX)
+_COPIED_ENTRIES = copied_log_key(LOG_ENTRIES_PREFIX)
 
 
 def copy_pins(source: Store, target: Store) -> None:
@@ -38,17 +39,13 @@ def copy_log(source: Store, target: Store) -> int:
     there = set(target.list(COPIED_LOG_PREFIX))
     _require_same_beginning(source, target, there)
     # In the store's order, so checkpoints first: each entry that they vouch for is listed too.
-    missing = [key for key in source.list(LOG_PREFIX) if _copied(key) not in there]
+    missing = [key for key in source.list(LOG_PREFIX) if copied_log_key(key) not in there]
     entries = [key for key in missing if key.startswith(LOG_ENTRIES_PREFIX)]
     for some in (entries, [key for key in missing if not key.startswith(LOG_ENTRIES_PREFIX)]):
         for key in some:
-            target.put(_copied(key), source.get(key), durable=False)
+            target.put(copied_log_key(key), source.get(key), durable=False)
         target.sync()
     return len(missing)
-
-
-def _copied(key: str) -> str:
-    return COPIED_LOG_PREFIX + key.removeprefix(LOG_PREFIX)
 
 
 def _require_same_beginning(source: Store, target: Store, there: set[str]) -> None:

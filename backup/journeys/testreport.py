@@ -34,7 +34,7 @@ _PAST_RUNS = 10
 _STOPPED = "the test ended before it"
 _LIMITS = (
     "That the source was right: what was wrong in it is wrong in the backup, and equal.",
-    "That the backup can be had when this site is lost: it was read from the repository itself,"
+    "That the backup can be had when this site is lost: it was read where the report says,"
     " with the identity of the test, on a host that may reach the source.",
     "What a materialised view held that was not up to date: a restore computes it anew.",
 )

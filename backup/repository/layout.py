@@ -191,6 +191,11 @@ def log_entry_key(seq: int) -> str:
     return f"{LOG_ENTRIES_PREFIX}{seq:012}.json"
 
 
+def copied_log_key(key: str) -> str:
+    """Return where a copy of the repository has an object of the log, or objects below `log/`."""
+    return COPIED_LOG_PREFIX + key.removeprefix(LOG_PREFIX)
+
+
 def log_checkpoint_key(size: int) -> str:
     """Return the key of the checkpoint over the first `size` entries."""
     return f"{LOG_CHECKPOINTS_PREFIX}{size:012}.note"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ import pytest
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.stores.base import Store
+from tests.faults.test_daemon import next_hour
 from tests.faults.vault import Vault, command_lines, eventually, wrapped_tools
 from tests.faults.watched import Watched, until
 from tests.lab.buckets import KEYS, S3Server, moto
@@ -37,11 +38,6 @@ ROOM = 45
 SETTINGS = f"\n[daemon]\nretry_after = 1\nattempts = 9\nsilence_timeout = {SILENCE}\n"
 # Holds the dump up in its middle as long as a file is there.
 HELD = '"$real" "$@" | { head -c 100000; while [ -e HOLD ]; do sleep 0.1; done; cat; }'
-
-
-def next_hour(after: datetime) -> datetime:
-    """When an hourly job is due next."""
-    return after.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
 
 def at_work(watched: Watched, text: str) -> list[int]:

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from backup.errors import NotFoundError, StrongroomError
-from backup.repository.layout import COPIED_LOG_PREFIX, LOG_PREFIX, REPOSITORY_KEY
+from backup.repository.layout import (
+    COPIED_LOG_PREFIX,
+    LOG_PREFIX,
+    REPOSITORY_KEY,
+    copied_log_key,
+)
 from backup.repository.stores.base import Buffer, Store
 
 
@@ -49,7 +54,7 @@ class CopyView:
         if not key.startswith(LOG_PREFIX):
             return self._copy.get(key)
         home = self._look_for_home()
-        return self._copy.get(_copied(key)) if home is None else home.get(key)
+        return self._copy.get(copied_log_key(key)) if home is None else home.get(key)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield keys of the copy, or of the log; see `Store.list`."""
@@ -60,7 +65,7 @@ class CopyView:
         if home is not None:
             yield from home.list(prefix)
             return
-        for key in self._copy.list(_copied(prefix)):
+        for key in self._copy.list(copied_log_key(prefix)):
             yield LOG_PREFIX + key.removeprefix(COPIED_LOG_PREFIX)
 
     def delete(self, key: str) -> None:
@@ -87,7 +92,3 @@ class CopyView:
             except StrongroomError as error:
                 self._lost = error.message
         return self._home
-
-
-def _copied(key: str) -> str:
-    return COPIED_LOG_PREFIX + key.removeprefix(LOG_PREFIX)

@@ -11,9 +11,11 @@ from backup.repository.layout import (
     BackupId,
     BackupKey,
     chunk_object_key,
+    copied_log_key,
     database_prefix,
     decode_name,
     encode_name,
+    log_entry_key,
     parse_chunk_object_key,
     parse_manifest_key,
     require_repository_id,
@@ -190,3 +192,9 @@ def test_a_backup_from_the_future_does_not_drag_the_next_one_along() -> None:
     now = datetime(2026, 1, 14, 2, tzinfo=UTC)
     ahead = BackupId.new(now + timedelta(days=365), b"abc")
     assert BackupId.after(ahead, now, b"abc").started == now
+
+
+def test_where_a_copy_has_the_log() -> None:
+    """Beside the place of a log, so that nobody takes it for one to append to."""
+    assert copied_log_key(log_entry_key(3)) == "copied-log/entries/000000000003.json"
+    assert copied_log_key("log/") == "copied-log/"
