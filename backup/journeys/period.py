@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from backup.crypto import merkle
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import IntegrityError, SettingsError, UnpinnedError
 from backup.evidence.bundle import REPORT, SUMS, decode_zip
-from backup.evidence.entry import Detail, Entry
+from backup.evidence.entry import Detail, Entry, EntryType
 from backup.evidence.log import Claim, StoredLog, check_log, read_log
 from backup.evidence.period import Period, collect
 from backup.evidence.periodpack import encode_pack
@@ -23,8 +24,11 @@ from backup.evidence.report import Report
 from backup.evidence.slot import slot_text
 from backup.journeys.reports import evidence_seal, put_in_place, stored_reports, write_new
 from backup.repository.access import Repository
+from backup.repository.canonical import decode
 from backup.repository.manifest import LogHead, sha256_hex
 from backup.repository.writing import WritingKeys
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +97,21 @@ def write_pack(
     """Write the signed files into a directory that is empty or not there.
 
     A new one appears with all of them or not at all: a run that was killed leaves a hidden one
-    beside it, which is not in the next one's way. Returns the details of the `period.published`
-    that tells of them.
+    beside it, which is not in the next one's way. A pack of the same period that the log was never
+    told of, since its run died first, is set aside under a name of its own; it is not deleted.
+    Returns the details of the `period.published` that tells of them.
     """
     if directory.exists() and any(directory.iterdir()):
-        raise SettingsError(f"{directory} is not empty", hint="name a new directory with -o")
+        if not _is_unpublished(directory, period, log):
+            raise SettingsError(f"{directory} is not empty", hint="name a new directory with -o")
+        aside = directory.with_name(f"{directory.name}.unpublished-{secrets.token_hex(4)}")
+        put_in_place(directory, aside)
+        _log.warning(
+            "the evidence log was never told of the pack in %s: it is set aside as %s",
+            directory,
+            aside.name,
+            extra={"action": "pack_set_aside"},
+        )
     pack = encode_pack(period, log, evidence_seal(keys, allowed, now))
     if directory.exists():  # it may be a disk of its own, which nothing can be renamed to
         _write_all(directory, pack)
@@ -115,6 +129,26 @@ def write_pack(
         "period_sha256": sha256_hex(pack[PERIOD]),
         "sums_sha256": sha256_hex(pack[SUMS]),
     }
+
+
+def _is_unpublished(directory: Path, period: Period, log: StoredLog) -> bool:
+    """Return whether a directory holds a pack of this very period that the log does not name."""
+    try:
+        sums = sha256_hex((directory / SUMS).read_bytes())
+        found = decode(Period, (directory / PERIOD).read_bytes(), PERIOD)
+    except (OSError, IntegrityError):
+        return False
+    published = {
+        entry.details.get("sums_sha256")
+        for entry in _readable(log)
+        if entry.type is EntryType.PERIOD_PUBLISHED
+    }
+    return (
+        found.repository_id == period.repository_id
+        and (found.first, found.last, found.database)
+        == (period.first, period.last, period.database)
+        and sums not in published
+    )
 
 
 def _write_all(directory: Path, pack: Mapping[str, bytes]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from backup.evidence.bundle import SUMS
+from backup.evidence.entry import EntryType
 from backup.postgres.dsn import Dsn
+from backup.repository.manifest import sha256_hex
 from scheduler.plan import OPEN, State
 from tests.faults.conftest import Numbers
 from tests.faults.test_daemon import next_hour
@@ -23,9 +26,14 @@ LIMIT = 60.0
 JOBS = {
     "backup": "",
     "restore-test-latest": "\n[schedules]\nrestore_test_latest = '0 * * * *'\n",
+    "restore-test-oldest": "\n[schedules]\nrestore_test_oldest = '0 * * * *'\n",
+    "restore-test-random": "\n[schedules]\nrestore_test_random = '0 * * * *'\n",
     "verify": "\n[schedules]\nverify = '0 * * * *'\n",
     "prune": "\n[schedules]\nprune = '0 * * * *'\n\n[retention]\nkeep_last = 1\nminimum_age = 0\n",
+    "report": "\n[schedules]\nreport = '0 6 1 * *'\n",
 }
+# How often each is killed when it is short; what differs between restore tests is not the daemon.
+SHORT = {"backup": 6, "restore-test-oldest": 1, "restore-test-random": 1}
 
 
 def make(directory: Path, server: LabServer, dsn: Dsn, job: str) -> Watched:
@@ -38,7 +46,31 @@ def make(directory: Path, server: LabServer, dsn: Dsn, job: str) -> Watched:
         ).code == 0  # fmt: skip
         text = watched.config.read_text(encoding="utf-8")
         watched.config.write_text(text.replace('schedule = "0 * * * *"\n', ""), encoding="utf-8")
+    if job == "report":  # a pack is of the month before, which has to be over
+        watched.set_ahead(-timedelta(days=3 * 365))
     return watched
+
+
+def due_after(moment: datetime, job: str) -> datetime:
+    """When a job is due next: packs on the first of each month, all else every hour."""
+    if job != "report":
+        return next_hour(moment)
+    first = (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
+    return first.replace(hour=6, minute=0, second=0, microsecond=0)
+
+
+def assert_packs_are_whole(watched: Watched) -> None:
+    """Each has what its list of sums says, and the log names each that was not set aside."""
+    published = watched.entries(EntryType.PERIOD_PUBLISHED)
+    packs = sorted((watched.vault.state / "reports").glob("period-*"))
+    sums = {pack.name: (pack / SUMS).read_bytes() for pack in packs}
+    for pack in packs:
+        for line in sums[pack.name].decode().splitlines():
+            digest, name = line.split()
+            assert sha256_hex((pack / name).read_bytes()) == digest
+    assert sorted(str(entry.details["sums_sha256"]) for entry in published) == sorted(
+        sha256_hex(data) for name, data in sums.items() if "unpublished" not in name
+    )
 
 
 def transitions(watched: Watched) -> int:
@@ -67,14 +99,14 @@ def test_the_next_start_finishes_or_records(
     numbers, chance = trials
     watched = make(tmp_path, any_server, portal, job)
     assert watched.start(once=True).ended() == 0  # the job begins now
-    due = next_hour(watched.now())
+    due = due_after(watched.now(), job)
     watched.go_to(due + timedelta(seconds=1))
     total = transitions(watched)
     every = list(range(1, total + 1))
-    wanted = numbers.of({"backup": 6, "restore-test-latest": 2}.get(job, 2), total)
+    wanted = numbers.of(SHORT.get(job, 2), total)
     killed = 0
     for at in sorted(chance.sample(every, min(wanted, total))):
-        due += timedelta(hours=1)
+        due = due_after(due, job)
         watched.go_to(due + timedelta(seconds=1))
         daemon = watched.start(once=True, kill_at=at)
         killed += daemon.ended(120) == KILLED
@@ -90,6 +122,7 @@ def test_the_next_start_finishes_or_records(
         watched.assert_nothing_left()
         assert watched.vault.verified().is_good
         assert watched.unaccounted() == []
+        assert_packs_are_whole(watched)
     assert killed
     states = {one.state for one in watched.records()}
     assert states <= {State.DONE, State.FAILED, State.MISSED}

@@ -174,3 +174,29 @@ def test_killed_during_restore_the_same_command_says_what_to_do(
     done = backed_up.run(*arguments)
     any_server.sql(f'DROP DATABASE IF EXISTS "{target}"', database="postgres")
     assert done.code == 0, done.stderr
+
+
+def test_killed_before_the_log_is_told_of_it_a_pack_is_made_anew(backed_up: Vault) -> None:
+    """The pack that no entry names is set aside, whole; a published one is never touched."""
+    pack = backed_up.directory / "packs" / "november"
+    command = ("report", "period", "--from", "2020-11-01", "--to", "2020-11-30", "-o", pack)
+    entry = {"calls": ["link"], "path": "log/entries", "at": 1}
+    assert backed_up.run(*command, fault=entry).code == KILLED
+    first = {path.name: path.read_bytes() for path in pack.iterdir()}
+
+    done = backed_up.run(*command)
+    assert done.code == 0, done.stderr
+    [aside] = pack.parent.glob("november.unpublished-*")
+    assert f"it is set aside as {aside.name}" in done.stderr
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == first
+    published = {path.name: path.read_bytes() for path in pack.iterdir()}
+    assert published.keys() == first.keys()
+
+    refused = backed_up.run(*command)
+    assert (refused.code, "is not empty" in refused.stderr) == (2, True)
+    (pack.parent / "december").mkdir()
+    (pack.parent / "december" / "letter.txt").write_text("somebody's own")
+    theirs = backed_up.run(*command[:-1], pack.parent / "december")
+    assert (theirs.code, "is not empty" in theirs.stderr) == (2, True)
+    assert {path.name: path.read_bytes() for path in pack.iterdir()} == published
+    assert len(list(pack.parent.iterdir())) == 3

@@ -134,7 +134,7 @@ class Vault:
         """Start a verb of the command line; `prefix` is a program that starts it, as strace."""
         argv = (*prefix, sys.executable, "-m", "tests.faults.driver", arguments[0])
         settings = ("--config", self.config)
-        if arguments[0] == "-v":
+        if arguments[0] in {"-v", "log", "report"}:  # an option, or a group of verbs
             argv, arguments = (*argv, arguments[1]), arguments[1:]
         return subprocess.Popen(
             [*argv, *settings, *arguments[1:]],
