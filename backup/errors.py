@@ -19,7 +19,7 @@ FULL_DISK_HINTS = {
 
 
 # In what way something stored is not what was written; a restore test's codes follow from it.
-Flaw: TypeAlias = Literal["missing", "truncated", "altered", "unauthentic", "unsigned"]
+Flaw: TypeAlias = Literal["missing", "truncated", "altered", "unauthentic", "unsigned", "misfiled"]
 
 
 class StrongroomError(Exception):

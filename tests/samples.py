@@ -191,6 +191,7 @@ def catalog() -> Catalog:
             tables=(TableDigest(schema="public", name="clients", rows=3, sha256="7" * 64),),
             large_objects=(LargeObjectDigest(oid=2**32 - 1, size_bytes=9, sha256="8" * 64),),
         ),
+        filed_as=KEY.place,
     )
 
 

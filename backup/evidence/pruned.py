@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from backup.errors import SettingsError
 from backup.evidence.entry import Detail, Entry, EntryType
-from backup.repository.layout import BackupId, BackupKey, decode_name, encode_name
+from backup.repository.layout import BackupId, BackupKey, decode_name
 
 _TELLS_OF_A_BACKUP = frozenset({EntryType.BACKUP_FINISHED, EntryType.INVENTORY_RECONCILED})
 
 
 def planned_details(keys: Iterable[BackupKey]) -> dict[str, Detail]:
     """Return how an entry lists backups: `name/id`, a space between."""
-    return {"backups": " ".join(f"{encode_name(key.database)}/{key.id}" for key in keys)}
+    return {"backups": " ".join(key.place for key in keys)}
 
 
 def planned_backups(entry: Entry) -> list[BackupKey]:

@@ -1,8 +1,9 @@
 """Whether a signed backup is what it is filed as: an old one, or another database's, is not.
 
 A signature says who wrote a manifest, not that what it lists was dumped then and there: whoever
-has the keys of the backup host can put an old backup under a new id. He can open no archive,
-though, and archives say themselves of which database they are, and when they were begun.
+has the keys of the backup host can put an old backup under a new id. He can open nothing of it,
+though: the private half says itself whose it is (`Repository.catalog` refuses another's), and
+archives say of which database they are, and when they were begun.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from backup.repository.manifest import Manifest, StoredPart
 
 # Clocks that are this far apart are right.
 TOLERANCE: Final = timedelta(minutes=2)
+# A clock that was set during the run; further apart, it is another run's archive.
+CLOCK_WAS_SET: Final = timedelta(days=1)
 # A pooler may know a database by another name; archives have the one that was asked for.
 NAMED_OTHERWISE: Final = "the connection calls the database otherwise than its server does"
 
@@ -58,9 +61,13 @@ def foreign(
     """Yield the private half, and each archive, that is not of this database and this run.
 
     Every object was read before and is what was written. Without `has_clock` the times of the
-    manifest contradict each other, and archives are not held against them.
+    manifest contradict each other, and archives are not held against them. A private half that
+    says whose it is leaves clocks to be doubted only: an archive of another time on the same day
+    is CLOCK_SKEW then, since no clock has to be believed to know an old backup by.
     """
-    name = repository.catalog(manifest, identities).database.name
+    catalog = repository.catalog(manifest, identities)
+    name = catalog.database.name
+    slack = CLOCK_WAS_SET if catalog.filed_as is not None else TOLERANCE
     if name != manifest.database_name:
         yield _of_database("private half", manifest, name)
     for part in manifest.parts:
@@ -72,8 +79,9 @@ def foreign(
         elif has_clock and not (
             manifest.started - TOLERANCE <= head.created <= manifest.finished + TOLERANCE
         ):
+            is_near = manifest.started - slack <= head.created <= manifest.finished + slack
             yield Finding(
-                code=Code.LOG_INCONSISTENT,
+                code=Code.CLOCK_SKEW if is_near else Code.LOG_INCONSISTENT,
                 what=f"archive {part.name}",
                 expected=f"dumped between {manifest.started:%Y-%m-%dT%H:%M:%SZ} and"
                 f" {manifest.finished:%Y-%m-%dT%H:%M:%SZ}",

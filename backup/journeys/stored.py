@@ -20,7 +20,7 @@ from backup.errors import (
     StrongroomError,
 )
 from backup.evidence.log import TELLS_OF_A_BACKUP, Claim, StoredLog, check_log
-from backup.evidence.verdict import Code, Finding
+from backup.evidence.verdict import Code, Finding, Word
 from backup.journeys.origin import TOLERANCE, filed_twice, foreign
 from backup.journeys.progress import Progress
 from backup.journeys.testrecord import Record
@@ -35,6 +35,7 @@ _OF_FLAW: dict[Flaw, tuple[str, Code]] = {
     "altered": ("ciphertext", Code.CIPHERTEXT_MISMATCH),
     "unauthentic": ("decryption", Code.AUTH_FAILED),
     "unsigned": ("signature", Code.SIGNATURE_INVALID),
+    "misfiled": ("decryption", Code.LOG_INCONSISTENT),
 }
 
 
@@ -111,6 +112,8 @@ def read_objects(
             ("objects", Code.ENVIRONMENT_FAILURE) if damage.flaw is None else _OF_FLAW[damage.flaw]
         )
         by_check.setdefault(id_, []).append(Finding(code=code, what=damage.what))
+    if any(damage.flaw == "misfiled" for damage in found.damages):
+        record.not_run("clock", "the times are those of the backup that was filed again")
     if not found.damages:
         by_check["decryption"] += _foreign(repository, key, trust, identities, record)
     for id_, findings in by_check.items():
@@ -131,7 +134,8 @@ def _foreign(
         findings = list(foreign(repository, manifest, identities, has_clock=not is_doubted))
     except StrongroomError as error:  # it was whole a moment ago
         findings = [finding_of(error, "backup")]
-    record.is_stopped = record.is_stopped or bool(findings)
+    is_wrong = any(finding.code.word is Word.FAIL for finding in findings)
+    record.is_stopped = record.is_stopped or is_wrong
     return findings
 
 

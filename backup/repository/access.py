@@ -151,10 +151,19 @@ class Repository:
         return self._listed(key, part.list_sha256)
 
     def catalog(self, manifest: Manifest, identities: Sequence[Identity]) -> Catalog:
-        """Return the private half of a backup."""
+        """Return the private half of a backup, and of no other one."""
         key = manifest.key.catalog
         data = self._listed(key, manifest.catalog_sha256)
-        return decode(Catalog, bytes(_unseal(data, key, identities)), key)
+        catalog = decode(Catalog, bytes(_unseal(data, key, identities)), key)
+        if catalog.filed_as not in {None, manifest.key.place}:
+            raise IntegrityError(
+                f"{key} is the private half of backup {catalog.filed_as}: an old backup, or another"
+                " database's, was filed as this one",
+                hint="who has the signing key can do that; take the backup that it says, or the"
+                " data alone, with `restore.sh` of the repository",
+                flaw="misfiled",
+            )
+        return catalog
 
     def check_catalog(self, manifest: Manifest) -> None:
         """Raise `IntegrityError` unless the private half is there as written; needs no key."""

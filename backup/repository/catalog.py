@@ -266,7 +266,8 @@ class Catalog:
     """Everything about one database that a restore needs to know or can be checked against.
 
     `digests` None: the content was not digested for this backup. `covers` are kinds among the
-    objects that were looked for; of one that is not there, nothing is known.
+    objects that were looked for; of one that is not there, nothing is known. `filed_as` is the
+    place of the backup that this is the private half of; None: an earlier version wrote it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -286,3 +287,4 @@ class Catalog:
     collations: tuple[Collation, ...]
     digests: Digests | None
     covers: tuple[str, ...] = ()
+    filed_as: str | None = None

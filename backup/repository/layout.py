@@ -95,6 +95,11 @@ class BackupKey:
     id: BackupId
 
     @property
+    def place(self) -> str:
+        """The two as the evidence log and the private half have them: `<name>/<backup id>`."""
+        return f"{encode_name(self.database)}/{self.id}"
+
+    @property
     def prefix(self) -> str:
         """The prefix of all objects that belong to this backup alone."""
         return f"{database_prefix(self.database)}{self.id}/"

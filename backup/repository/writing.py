@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backup.crypto import age
 from backup.crypto.recipients import Recipient
@@ -111,8 +111,12 @@ class BackupWriter:
         return part, bytes(lines)
 
     def store_catalog(self, catalog: Catalog) -> str:
-        """Store the private half; return the SHA-256 of its object."""
-        sealed = age.seal(encode(catalog), self._keys.recipients)
+        """Store the private half; return the SHA-256 of its object.
+
+        It says itself whose it is: who cannot open it cannot use it for another backup.
+        """
+        bound = replace(catalog, filed_as=self._key.place)
+        sealed = age.seal(encode(bound), self._keys.recipients)
         self._store.put(self._key.catalog, sealed, durable=False)
         return sha256_hex(bytes(sealed))
 

@@ -13,13 +13,16 @@ from datetime import timedelta
 
 import pytest
 
+from backup.crypto import age
 from backup.evidence.entry import EntryType
 from backup.evidence.log import read_log
 from backup.journeys.create import Created
 from backup.postgres.dsn import Dsn
 from backup.repository.archivehead import read_head
+from backup.repository.canonical import encode
+from backup.repository.manifest import sha256_hex
 from tests.faults.vault import Done, Vault
-from tests.lab.repositories import LabRepository, lab_repository
+from tests.lab.repositories import Host, LabRepository, lab_repository
 from tests.lab.restoretests import codes, filed_again, reference, run_restore_test
 from tests.lab.servers import LabServer
 
@@ -108,11 +111,83 @@ def test_a_backup_that_was_filed_again_by_the_real_keys_has_its_code(
     }
 
 
-def test_without_the_first_one_the_times_tell(repository: LabRepository, backup: Created) -> None:
-    """The old backup was removed: what is left contradicts itself, and proves nothing."""
-    id_ = filed_again(repository, backup, is_copied=True, later=HOUR)
+@pytest.mark.parametrize("relabelled", RELABELLED)
+def test_without_the_first_one_the_private_half_tells(
+    repository: LabRepository, backup: Created, relabelled: str
+) -> None:
+    """The old backup was removed: no other is there to compare with, and no clock is needed."""
+    id_ = RELABELLED[relabelled](repository, backup)
+    shutil.rmtree(repository.path(backup))
+    report = run_restore_test(repository, id_).report
+    assert codes(report) == {"LOG_INCONSISTENT"}, report.verdict.findings
+    assert report.commands == ()
+
+
+def test_a_mislabelled_backup_is_neither_verified_nor_restored(
+    repository: LabRepository, backup: Created, dsns: tuple[Dsn, Dsn]
+) -> None:
+    """By who can open it; who can't is told by the restore test."""
+    id_ = filed_again(repository, backup, is_copied=True)
+    shutil.rmtree(repository.path(backup))
+    host = Host(
+        home=repository.state_directory.parent,
+        environment={"STRONGROOM_REPOSITORY": str(repository.directory)},
+        has_settings=False,
+    )
+    identity = ("--identity", repository.identity_file)
+    for verb in (
+        ("verify", id_, *identity),
+        ("restore", id_, *identity, "--to", dsns[0].with_database("never").conninfo(), "--yes"),
+    ):
+        done = host.strongroom(*verb)
+        said = done.stdout + done.stderr
+        assert (done.code, f"private half of backup {backup.manifest.key.place}" in said) == (
+            3,
+            True,
+        ), said
+
+
+def test_an_older_private_half_leaves_it_to_the_times(
+    repository: LabRepository, backup: Created
+) -> None:
+    """It does not say whose it is: what is left contradicts itself, and proves nothing."""
+    sealed = bytes(
+        age.seal(
+            encode(replace(repository.open(backup).catalog, filed_as=None)),
+            [repository.identity.recipient],
+        )
+    )
+    place = repository.directory / backup.manifest.key.catalog
+    place.chmod(0o600)
+    place.write_bytes(sealed)
+    older = replace(backup, manifest=replace(backup.manifest, catalog_sha256=sha256_hex(sealed)))
+    id_ = filed_again(repository, older, is_copied=True, later=HOUR)
     shutil.rmtree(repository.path(backup))
     assert codes(run_restore_test(repository, id_).report) == {"CLOCK_SKEW"}
+
+
+def test_a_clock_that_was_set_during_the_dump_makes_no_false_alarm(
+    repository: LabRepository, backup: Created
+) -> None:
+    """The archives are ten minutes off: its own, by its private half, so only clocks are doubted.
+
+    It is restored and compared all the same.
+    """
+    off = -HOUR / 6
+    id_ = filed_again(
+        repository,
+        backup,
+        later=off,
+        change=lambda manifest: replace(
+            manifest,
+            started=manifest.started + off,
+            snapshot_time=manifest.snapshot_time + off,
+            finished=manifest.finished + off,
+        ),
+    )
+    report = run_restore_test(repository, id_).report
+    assert codes(report) == {"CLOCK_SKEW"}, report.verdict.findings
+    assert report.coverage.tables_counted == 1
 
 
 def test_old_archives_below_a_new_manifest_have_their_code(

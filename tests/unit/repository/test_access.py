@@ -230,6 +230,23 @@ def test_the_private_half_must_be_the_one_that_was_signed() -> None:
             work()
 
 
+def test_the_private_half_says_whose_it_is() -> None:
+    """One that was filed as another backup's is refused; one that says nothing is older."""
+    opened, manifest = taken()
+    sealed = opened.store.get(KEY.catalog)
+    later = named("portal", "20260114T030000Z-000000")
+    opened.store.put(later.catalog, sealed)
+    again = dataclasses.replace(manifest, backup_id=later.id.text)
+    with pytest.raises(IntegrityError, match=f"private half of backup {KEY.place}") as caught:
+        opened.catalog(again, [IDENTITY])
+    assert caught.value.flaw == "misfiled"
+    earlier = dataclasses.replace(catalog(), filed_as=None)
+    sealed = bytes(age.seal(encode(earlier), [IDENTITY.recipient]))
+    replaced(opened, KEY.catalog, sealed)
+    unbound = dataclasses.replace(manifest, catalog_sha256=sha256_hex(sealed))
+    assert opened.catalog(unbound, [IDENTITY]) == earlier
+
+
 def test_the_chunk_key_comes_back_from_the_store() -> None:
     """A host that was rebuilt recognises its chunks again."""
     opened = repository()
