@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 5  # botocore's; `s3bucket.py` tries what it does not try again
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 30.0
+_SILENCES = 4  # in a row, within the time that a call may take
 
 
 def connect(options: S3Options) -> S3Client:
@@ -35,7 +36,7 @@ def connect(options: S3Options) -> S3Client:
         aws_secret_access_key=None if credentials is None else credentials.secret_access_key,
         config=Config(
             connect_timeout=min(_CONNECT_SECONDS, limit),
-            read_timeout=min(_READ_SECONDS, limit),
+            read_timeout=min(_READ_SECONDS, limit / _SILENCES),
             max_pool_connections=options.connections * 4,
             retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS},
             tcp_keepalive=True,
