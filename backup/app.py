@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backup import keyring, logmemory, storeaccess
+from backup import keyring, lockrules, logmemory, storeaccess
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
@@ -48,7 +48,12 @@ def open_store(settings: Settings) -> Store:
             "no repository is named",
             hint="add --repository DIRECTORY, or set `repository` in the settings file",
         )
-    return storeaccess.open_store(address, settings.s3, settings.credentials_directory)
+    return storeaccess.open_store(
+        address,
+        settings.s3,
+        settings.credentials_directory,
+        longest=lockrules.longest(settings, None),
+    )
 
 
 def copies(settings: Settings, name: str | None) -> tuple[GivenCopy, ...]:
@@ -70,6 +75,7 @@ def open_copy(settings: Settings, copy: GivenCopy) -> Store:
         copy.s3 or settings.s3,
         settings.credentials_directory,
         suffix=copy.name,
+        longest=lockrules.longest(settings, copy),
     )
 
 

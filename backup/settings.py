@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -115,6 +115,22 @@ class Settings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("two copies have the same name")
         return copies
+
+    @model_validator(mode="after")
+    def _require_a_policy_for_locks(self) -> Self:
+        home = [self.retention.of_database(one.retention) for one in self.databases.values()]
+        home = home or [self.retention.policy()]
+        places = [("s3", self.s3, home)]
+        for copy in self.copies:
+            own = home if copy.retention is None else [copy.retention.policy()]
+            places.append((f"copy {copy.name}", copy.s3 or self.s3, own))
+        for place, s3, policies in places:
+            if s3.is_lock_derived and any(policy.is_empty for policy in policies):
+                raise ValueError(
+                    f"{place}: lock needs a retention that keeps something, or lock_for: how long"
+                    " nobody can delete an object"
+                )
+        return self
 
     def for_database(self, name: str) -> Settings:
         """Return the settings as they are for one database of `databases`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from backup.errors import SettingsError
@@ -15,11 +16,17 @@ SECRET_KEY_FILE = "s3-secret-access-key"  # noqa: S105 - a file's name
 
 
 def open_store(
-    address: str, s3: GivenS3, credentials: Path | None, *, suffix: str | None = None
+    address: str,
+    s3: GivenS3,
+    credentials: Path | None,
+    *,
+    suffix: str | None = None,
+    longest: timedelta | None = None,
 ) -> Store:
     """Return the store at an address; nothing is asked of it yet.
 
-    `suffix` is the name of a copy, which may have credential files of its own.
+    `suffix` is the name of a copy, which may have credential files of its own. `longest` is how
+    long any backup is locked by the policy.
     """
     if not address.startswith(SCHEME):
         if "://" in address:
@@ -31,7 +38,8 @@ def open_store(
     # boto3 takes a third of a second to load: only for those who use it.
     from backup.repository.stores.s3 import S3Store  # noqa: PLC0415
 
-    return S3Store(S3Address.parse(address), s3.options(s3_credentials(credentials, suffix)))
+    options = s3.options(s3_credentials(credentials, suffix), longest)
+    return S3Store(S3Address.parse(address), options)
 
 
 def s3_credentials(directory: Path | None, suffix: str | None = None) -> Credentials | None:

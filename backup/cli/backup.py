@@ -69,7 +69,7 @@ def command(
     import os
     from datetime import UTC, datetime
 
-    from backup import app
+    from backup import app, lockrules
     from backup.cli import interruptible
     from backup.cli.output import duration, print_json, print_table, size, watch
     from backup.journeys.create import create, plan
@@ -111,6 +111,7 @@ def command(
                 version=VERSION,
                 progress=progress,
                 slot=slot,
+                lock_rule=lockrules.lock_rule(settings, source.name),
             )
         )
     manifest = made.manifest

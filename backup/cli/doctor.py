@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from backup.cli.options import identity_option, json_option, load_settings, settings_options
+
+if TYPE_CHECKING:
+    from backup.journeys.check import Check
+    from backup.settings import Settings
 
 
 @click.command(
@@ -65,6 +70,7 @@ def command(
         )
     for name in sorted(settings.databases) or (None,):
         label = "" if name is None else f"{name}: "
+        checks += [replace(check, name=f"{label}{check.name}") for check in _locks(settings, name)]
         try:
             source = app.backup_source(settings.selected(name))
             asked = check_database(source.dsn, settings, lambda: datetime.now(UTC))
@@ -82,3 +88,22 @@ def command(
                 click.echo(f"         hint: {check.hint}")
     if is_bad:
         raise click.exceptions.Exit(1)
+
+
+def _locks(settings: Settings, name: str | None) -> list[Check]:
+    """Return until when a backup of a database would be locked, if the policy says so."""
+    from datetime import UTC, datetime
+
+    from backup import app, lockrules
+    from backup.errors import StrongroomError
+    from backup.journeys.locks import lock_check
+
+    database = name or settings.name or ""
+    rule = lockrules.lock_rule(settings, database)
+    if rule is None:
+        return []
+    try:
+        backups = app.open_repository(settings).backups(database) if database else []
+    except StrongroomError:  # said already
+        return []
+    return [lock_check(backups, database or "-", rule, datetime.now(UTC))]

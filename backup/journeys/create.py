@@ -24,6 +24,7 @@ from backup.evidence.entry import Detail, EntryType
 from backup.evidence.log import TELLS_OF_A_BACKUP, Appended, EvidenceLog
 from backup.evidence.slot import Slot, answering
 from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
+from backup.journeys.locks import lock_new, promote
 from backup.journeys.openings import Opening
 from backup.journeys.origin import NAMED_OTHERWISE
 from backup.journeys.progress import Progress
@@ -47,7 +48,9 @@ from backup.repository.layout import (
     BackupKey,
     encode_name,
 )
+from backup.repository.locking import LockRule
 from backup.repository.manifest import Manifest, Previous, StoredPart
+from backup.repository.pins import read_pins
 from backup.repository.writing import BackupWriter, WritingKeys
 from backup.unfinished import unfinished_list
 
@@ -121,11 +124,13 @@ async def create(
     version: str,
     progress: Progress,
     slot: Slot | None = None,
+    lock_rule: LockRule | None = None,
 ) -> Created:
     """Take one backup; on return its manifest survives a power cut.
 
-    On any exception there is no backup, and what was stored is used by the next run. Raises
-    `BusyError` if a backup of this database is at work on this host. The run answers `slot`.
+    On any exception there is no backup, and what was stored is used by the next run; unless the
+    message says that it exists. Raises `BusyError` if a backup of this database is at work on this
+    host. The run answers `slot`. `lock_rule` says how long the store locks; None: as it is opened.
     """
     started = clock()
     run = f"{repository.id}-{encode_name(source.name)}"
@@ -140,6 +145,7 @@ async def create(
         earlier = await to_end(partial(repository.backups, source.name))
         newest = earlier[-1].id if earlier else None
         key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
+        lock_new(repository.store, key, earlier, lock_rule, now=started)
         log = open_log(repository.store, repository.id, keys.signing_key, state_directory)
         named = {**_named(key), **answering(slot)}
         begun: list[Appended] = []  # also if the run is cancelled while this is logged
@@ -223,8 +229,31 @@ async def create(
             return sha256
 
         sha256 = await _finished(finish, manifest)
+        await to_end(
+            partial(_promote, repository, [*earlier, key], allowed, lock_rule, now=started)
+        )
     _log.info("backup %s exists", key.id, extra={"action": "backup_finished"})
     return Created(manifest=manifest, manifest_sha256=sha256, duration=clock() - started)
+
+
+def _promote(
+    repository: Repository,
+    backups: Sequence[BackupKey],
+    allowed: AllowedSigners | None,
+    rule: LockRule | None,
+    *,
+    now: datetime,
+) -> None:
+    """Extend the locks of what the policy keeps longer than it looked before, the new one's too."""
+    try:
+        pinned = read_pins(repository.store) if rule is not None else ()
+        promote(repository, backups, allowed, rule, now=now, pinned=pinned)
+    except StrongroomError as error:
+        raise type(error)(
+            f"backup {backups[-1].id} exists, but locks of earlier ones could not be extended:"
+            f" {error.message}",
+            hint=error.hint,
+        ) from error
 
 
 def _reconcile(log: EvidenceLog, previous: SignedManifest | None, now: datetime) -> None:

@@ -98,7 +98,7 @@ class BlockedPlan:
     refused: Plan
 
 
-_Bucket: TypeAlias = Callable[[datetime], tuple[Hashable, str]]
+Bucket: TypeAlias = Callable[[datetime], tuple[Hashable, str]]
 
 
 def plan_retention(
@@ -145,11 +145,11 @@ def _wanted(
     for place, key in enumerate(newest_first[: policy.keep_last], 1):
         yield key, f"last {place} of {policy.keep_last}"
     for count, bucket in (
-        (policy.keep_hourly, _hour),
-        (policy.keep_daily, _day),
-        (policy.keep_weekly, _week),
-        (policy.keep_monthly, _month),
-        (policy.keep_yearly, _year),
+        (policy.keep_hourly, hour),
+        (policy.keep_daily, day),
+        (policy.keep_weekly, week),
+        (policy.keep_monthly, month),
+        (policy.keep_yearly, year),
     ):
         yield from _newest_of_each(newest_first, count, bucket, policy.zone)
     if policy.keep_within:
@@ -168,8 +168,8 @@ def _braked(
     proven = [key for key in newest_first if key in inventory.proven]
     if proven:
         yield proven[0], "newest that passed a restore test"
-        for key, month in _newest_of_each(proven, policy.keep_proven_monthly, _month, policy.zone):
-            yield key, f"passed a restore test, {month}"
+        for key, name in _newest_of_each(proven, policy.keep_proven_monthly, month, policy.zone):
+            yield key, f"passed a restore test, {name}"
     pinned, in_use = inventory.pinned or {}, inventory.in_use or {}
     for key in newest_first:
         if key in inventory.made_last:
@@ -183,7 +183,7 @@ def _braked(
 
 
 def _newest_of_each(
-    newest_first: Sequence[BackupKey], count: int, bucket: _Bucket, zone: ZoneInfo
+    newest_first: Sequence[BackupKey], count: int, bucket: Bucket, zone: ZoneInfo
 ) -> Iterable[tuple[BackupKey, str]]:
     """Yield the newest backup of each of the newest `count` buckets that hold any."""
     seen: set[Hashable] = set()
@@ -196,25 +196,30 @@ def _newest_of_each(
             yield key, name
 
 
-def _hour(local: datetime) -> tuple[Hashable, str]:
+def hour(local: datetime) -> tuple[Hashable, str]:
+    """Return the hour that a local time lies in, and its name."""
     # With the offset: the hour that comes twice in autumn is two hours.
     return (local.date(), local.hour, local.utcoffset()), f"hourly {local:%Y-%m-%d %H:00 %z}"
 
 
-def _day(local: datetime) -> tuple[Hashable, str]:
+def day(local: datetime) -> tuple[Hashable, str]:
+    """Return the day."""
     return local.date(), f"daily {local:%Y-%m-%d}"
 
 
-def _week(local: datetime) -> tuple[Hashable, str]:
-    year, week, _ = local.isocalendar()
-    return (year, week), f"weekly {year}-W{week:02}"
+def week(local: datetime) -> tuple[Hashable, str]:
+    """Return the ISO week."""
+    iso = local.isocalendar()
+    return (iso.year, iso.week), f"weekly {iso.year}-W{iso.week:02}"
 
 
-def _month(local: datetime) -> tuple[Hashable, str]:
+def month(local: datetime) -> tuple[Hashable, str]:
+    """Return the month."""
     return (local.year, local.month), f"monthly {local:%Y-%m}"
 
 
-def _year(local: datetime) -> tuple[Hashable, str]:
+def year(local: datetime) -> tuple[Hashable, str]:
+    """Return the year."""
     return local.year, f"yearly {local:%Y}"
 
 

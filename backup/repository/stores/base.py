@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from backup.errors import StoreError
@@ -67,12 +69,33 @@ class Store(Protocol):
         """Remove an object; one that is not there is no error."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """What keeps an object from being deleted: a lock until then, a legal hold without an end."""
+
+    until: datetime | None
+    is_held: bool
+
+
 @runtime_checkable
 class LockingStore(Protocol):
-    """A store that can keep an object from being deleted by anyone, for a time."""
+    """A store that can keep an object from being deleted by anyone, for a time or for good."""
 
-    def keep_locked(self, keys: Iterable[str]) -> int:
-        """Have each object locked for as long as one that is written now; return how many were not.
+    @property
+    def is_locking(self) -> bool:
+        """Whether the settings ask for locks; without, nothing below has an effect."""
 
-        Does nothing where the settings ask for no lock.
+    def lock_until(self, end: datetime) -> None:
+        """Have objects of backups that are put from now on locked until then, a day at least."""
+
+    def keep_locked(self, keys: Iterable[str], until: datetime | None = None) -> int:
+        """Have each object locked until then; return how many were not.
+
+        None: for as long as one that is written now.
         """
+
+    def hold(self, keys: Iterable[str], *, is_held: bool) -> int:
+        """Set or lift the legal hold of each object; return for how many it was otherwise."""
+
+    def protection(self, key: str) -> Protection:
+        """Return what keeps an object from being deleted. Raises `NotFoundError`."""

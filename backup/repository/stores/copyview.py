@@ -7,7 +7,8 @@ of the log is read in its place; a restore asks for neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 from backup.errors import NotFoundError, StrongroomError
 from backup.repository.layout import (
@@ -16,7 +17,7 @@ from backup.repository.layout import (
     REPOSITORY_KEY,
     copied_log_key,
 )
-from backup.repository.stores.base import Buffer, Store
+from backup.repository.stores.base import Buffer, LockingStore, Protection, Store
 
 
 class CopyView:
@@ -71,6 +72,32 @@ class CopyView:
     def delete(self, key: str) -> None:
         """Remove an object; see `Store.delete`."""
         self._writable(key).delete(key)
+
+    @property
+    def is_locking(self) -> bool:
+        """Whether the copy locks; see `LockingStore`."""
+        return isinstance(self._copy, LockingStore) and self._copy.is_locking
+
+    def lock_until(self, end: datetime) -> None:
+        """See `LockingStore.lock_until`."""
+        if isinstance(self._copy, LockingStore):
+            self._copy.lock_until(end)
+
+    def keep_locked(self, keys: Iterable[str], until: datetime | None = None) -> int:
+        """See `LockingStore.keep_locked`."""
+        return self._copy.keep_locked(keys, until) if isinstance(self._copy, LockingStore) else 0
+
+    def hold(self, keys: Iterable[str], *, is_held: bool) -> int:
+        """See `LockingStore.hold`."""
+        if not isinstance(self._copy, LockingStore):
+            return 0
+        return self._copy.hold(keys, is_held=is_held)
+
+    def protection(self, key: str) -> Protection:
+        """See `LockingStore.protection`; a store without locks protects nothing."""
+        if isinstance(self._copy, LockingStore):
+            return self._copy.protection(key)
+        return Protection(until=None, is_held=False)
 
     def _writable(self, key: str) -> Store:
         if not key.startswith(LOG_PREFIX):

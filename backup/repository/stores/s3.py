@@ -16,13 +16,14 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from backup.errors import NotFoundError, ObjectExistsError, StoreError, StrongroomError
 from backup.repository.stores import s3locks
-from backup.repository.stores.base import Buffer, is_key, require_key
+from backup.repository.stores.base import Buffer, Protection, is_key, require_key
 from backup.repository.stores.calls import InFlight
 from backup.repository.stores.s3bucket import AbsentError, Bucket, TakenError
 from backup.repository.stores.s3options import S3Address, S3Options
@@ -142,23 +143,36 @@ class S3Store:
             return
         s3locks.delete_versions(bucket, key, doing)
 
-    def locked_until(self, key: str) -> datetime | None:
-        """Return until when no one can delete an object; None: it is not locked."""
-        require_key(key)
-        return s3locks.locked_until(self._bucket, key)
+    @property
+    def is_locking(self) -> bool:
+        """Whether objects are written with a lock; see `LockingStore`."""
+        return self._options.lock is not None
 
-    def keep_locked(self, keys: Iterable[str]) -> int:
-        """Extend the locks of objects that are used again; see `LockingStore.keep_locked`."""
+    def lock_until(self, end: datetime) -> None:
+        """Say until when backups are locked from now on; see `LockingStore.lock_until`."""
+        if self._options.lock is not None:
+            lock = replace(self._options.lock, until=end)
+            self._options = replace(self._options, lock=lock)
+
+    def protection(self, key: str) -> Protection:
+        """Return what keeps an object from being deleted; see `LockingStore.protection`."""
+        require_key(key)
+        return s3locks.protection(self._bucket, key)
+
+    def keep_locked(self, keys: Iterable[str], until: datetime | None = None) -> int:
+        """Extend locks, never shorten them; see `LockingStore.keep_locked`."""
         lock = self._options.lock
         if lock is None:
             return 0
         connections = self._options.connections
-        return s3locks.extend_locks(self._bucket, lock, keys, connections=connections)
+        return s3locks.extend_locks(self._bucket, lock, keys, until, connections=connections)
 
-    def hold(self, key: str, *, is_held: bool) -> None:
-        """Set or lift an object's legal hold: a lock without an end."""
-        require_key(key)
-        s3locks.hold(self._bucket, key, is_held=is_held)
+    def hold(self, keys: Iterable[str], *, is_held: bool) -> int:
+        """Set or lift legal holds; see `LockingStore.hold`."""
+        if not self.is_locking:
+            return 0
+        connections = self._options.connections
+        return s3locks.hold(self._bucket, keys, is_held=is_held, connections=connections)
 
     def _create(self, key: str, body: bytes, doing: str, deadline: float) -> None:
         bucket = self._bucket

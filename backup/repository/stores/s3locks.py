@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backup.errors import LockedError, NotFoundError, StoreError, StrongroomError
+from backup.repository.stores.base import Protection
 from backup.repository.stores.s3bucket import AbsentError, Bucket
 from backup.repository.stores.s3options import Lock
 
@@ -20,27 +21,33 @@ def lock_arguments(key: str, lock: Lock | None) -> dict[str, Any]:
     """Return what a put says of the object's lock."""
     if lock is None or key.startswith(_FLEETING):
         return {}
+    now = datetime.now(UTC)
+    end = lock.end(key, now)
     return {
         "ObjectLockMode": lock.mode.upper(),
-        "ObjectLockRetainUntilDate": datetime.now(UTC) + lock.duration + lock.margin,
+        "ObjectLockRetainUntilDate": end + lock.margin(key, end - now),
     }
 
 
-def locked_until(bucket: Bucket, key: str) -> datetime | None:
-    """Return until when no one can delete an object; None: it is not locked."""
+def protection(bucket: Bucket, key: str) -> Protection:
+    """Return what keeps an object from being deleted."""
     found = bucket.head(key)
     if found is None:
         raise NotFoundError(f"{key} is not in {bucket.address}")
-    return _end_of(found)
+    return Protection(until=_end_of(found), is_held=_is_held(found))
 
 
-def extend_locks(bucket: Bucket, lock: Lock, keys: Iterable[str], *, connections: int) -> int:
-    """Lock each object for as long as one that is written now; return how many were not."""
+def extend_locks(
+    bucket: Bucket, lock: Lock, keys: Iterable[str], until: datetime | None, *, connections: int
+) -> int:
+    """Lock each object until then, or as long as one that is written now; return how many."""
     now = datetime.now(UTC)
 
     def keep(key: str) -> bool:
-        current = locked_until(bucket, key)
-        if current is not None and current >= now + lock.duration:
+        needed = lock.end(key, now) if until is None else until
+        current = protection(bucket, key).until
+        # Whole seconds: a store keeps no more.
+        if current is not None and current >= needed.replace(microsecond=0):
             return False
         bucket.run(
             f"locking {bucket.name(key)}",
@@ -48,7 +55,7 @@ def extend_locks(bucket: Bucket, lock: Lock, keys: Iterable[str], *, connections
                 **bucket.names(key),
                 Retention={
                     "Mode": "GOVERNANCE" if lock.mode == "governance" else "COMPLIANCE",
-                    "RetainUntilDate": now + lock.duration + lock.margin,
+                    "RetainUntilDate": needed + lock.margin(key, needed - now),
                 },
             ),
         )
@@ -58,14 +65,22 @@ def extend_locks(bucket: Bucket, lock: Lock, keys: Iterable[str], *, connections
         return sum(pool.map(keep, keys))
 
 
-def hold(bucket: Bucket, key: str, *, is_held: bool) -> None:
-    """Set or lift an object's legal hold: a lock without an end."""
-    bucket.run(
-        f"holding {bucket.name(key)}",
-        lambda: bucket.client.put_object_legal_hold(
-            **bucket.names(key), LegalHold={"Status": "ON" if is_held else "OFF"}
-        ),
-    )
+def hold(bucket: Bucket, keys: Iterable[str], *, is_held: bool, connections: int) -> int:
+    """Set or lift legal holds: locks without an end; return for how many it was otherwise."""
+
+    def put(key: str) -> bool:
+        if protection(bucket, key).is_held == is_held:
+            return False
+        bucket.run(
+            f"{'holding' if is_held else 'letting go of'} {bucket.name(key)}",
+            lambda: bucket.client.put_object_legal_hold(
+                **bucket.names(key), LegalHold={"Status": "ON" if is_held else "OFF"}
+            ),
+        )
+        return True
+
+    with ThreadPoolExecutor(connections, thread_name_prefix="hold") as pool:
+        return sum(pool.map(put, keys))
 
 
 def delete_versions(bucket: Bucket, key: str, doing: str) -> None:
@@ -90,7 +105,7 @@ def _delete_version(bucket: Bucket, key: str, version: str, doing: str) -> None:
         with contextlib.suppress(StrongroomError):
             found = bucket.head(key, version) or {}
         until = _end_of(found)
-        is_held = found.get("ObjectLockLegalHoldStatus") == "ON"
+        is_held = _is_held(found)
         if is_held or (until is not None and until > datetime.now(UTC)):
             raise _locked(key, until, is_held=is_held) from error
         raise
@@ -101,10 +116,14 @@ def _locked(key: str, until: datetime | None, *, is_held: bool) -> LockedError:
     return LockedError(
         f"{key} can't be deleted: {why}",
         until=None if is_held else until,
-        hint="prune again when the lock has ended; a legal hold ends when somebody lifts it",
+        hint="prune again when the lock has ended; a legal hold ends with `strongroom unpin`",
     )
 
 
 def _end_of(head: Mapping[str, Any]) -> datetime | None:
     until: datetime | None = head.get("ObjectLockRetainUntilDate")
     return until
+
+
+def _is_held(head: Mapping[str, Any]) -> bool:
+    return head.get("ObjectLockLegalHoldStatus") == "ON"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -22,6 +22,7 @@ ProfileName: TypeAlias = Literal[
 ]
 LockMode: TypeAlias = Literal["governance", "compliance"]
 
+_DAY = timedelta(days=1)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -128,17 +129,24 @@ class Credentials:
 class Lock:
     """With which lock each object is written, and for how long from then.
 
-    Written are locks longer by `margin`, so that an object which is used again and again has its
-    lock extended now and then, and not by every backup.
+    `until` is for backups and chunks, if it is known until when they have to be locked. What may be
+    used again is locked longer by a margin, so that its lock is extended now and then, and not by
+    every backup.
     """
 
     mode: LockMode
     duration: timedelta
+    until: datetime | None = None
 
-    @property
-    def margin(self) -> timedelta:
-        """A quarter of the duration, a month at most."""
-        return min(self.duration / 4, timedelta(days=30))
+    def end(self, key: str, now: datetime) -> datetime:
+        """Return until when an object has to be locked that is written now."""
+        if self.until is None or not key.startswith(("chunks/", "backups/")):
+            return now + self.duration
+        return max(self.until, now + _DAY)
+
+    def margin(self, key: str, span: timedelta) -> timedelta:
+        """A quarter of the time, a month at most; a backup's own objects are never used again."""
+        return timedelta() if key.startswith("backups/") else min(span / 4, 30 * _DAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

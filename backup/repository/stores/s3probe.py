@@ -141,7 +141,7 @@ def _deletion(store: S3Store) -> tuple[Deletion, datetime | None]:
 
 def _asked_date(store: S3Store) -> datetime | None:
     try:
-        return store.locked_until(PROTECTED_KEY)
+        return store.protection(PROTECTED_KEY).until
     except NotFoundError:
         return None
 

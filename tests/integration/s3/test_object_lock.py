@@ -155,10 +155,10 @@ def test_a_chunk_that_is_used_again_stays_locked(users: Users) -> None:
     """Its lock is extended when less than the duration is left, and only then."""
     short = Lock(mode="compliance", duration=timedelta(minutes=10))
     users.store("writer", short).put("chunks/cc/1", DATA)
-    before = users.store("writer").locked_until("chunks/cc/1")
+    before = users.store("writer").protection("chunks/cc/1").until
     assert users.store("writer").keep_locked(["chunks/cc/1"]) == 1
     assert users.store("writer").keep_locked(["chunks/cc/1"]) == 0
-    after = users.store("writer").locked_until("chunks/cc/1")
+    after = users.store("writer").protection("chunks/cc/1").until
     assert before is not None
     assert after is not None
     assert after - before > timedelta(minutes=45)
@@ -178,7 +178,7 @@ def test_a_thief_reads_nothing_of_a_real_backup_and_destroys_none(
     (tmp_path / "strongroom.toml").write_text(
         f'repository = "s3://{users.bucket}/vault"\n[s3]\nprofile = "ceph"\n'
         f'endpoint = "{server.endpoint}"\nca_file = "{server.ca_file}"\n'
-        'lock = "compliance"\nlock_for = "PT1H"\n'
+        'lock = "compliance"\n[retention]\nkeep_within = "P3D"\n'
     )
     keys = {
         "AWS_ACCESS_KEY_ID": server.keys.access_key_id,
@@ -201,6 +201,8 @@ def test_a_thief_reads_nothing_of_a_real_backup_and_destroys_none(
         assert b"hush_hush" not in body
         if not one["Key"].startswith("vault/leases/"):
             assert refused(thief.delete_object, **at), one["Key"]
+            locked = thief.head_object(**at)["ObjectLockRetainUntilDate"] - datetime.now(UTC)
+            assert timedelta(days=2, hours=23) < locked < timedelta(days=4), one["Key"]
     out = ("restore", "latest", "--export", tmp_path / "out")
     assert host.strongroom(*out).code == 7
     assert host.strongroom(*out, "--identity", stranger).code == 7
