@@ -96,6 +96,7 @@ class SchedulesSettings(BaseModel):
     prune: Crontab | None = None
     verify: Crontab | None = None
     verify_within: Duration = timedelta(days=30)
+    restore_test_first: bool = False
     restore_test_latest: Crontab | None = None
     restore_test_oldest: Crontab | None = None
     restore_test_random: Crontab | None = None

@@ -14,7 +14,7 @@ from deploy.secretfiles import SecretFile
 
 def check(estate: Estate, *, now: datetime) -> None:
     """Raise one `SettingsError` that names every secret, key and certificate that is wrong."""
-    problems = [*_passwords(estate), *_keys(estate, now), *_credentials(estate)]
+    problems = [*_passwords(estate), *_keys(estate, now), *_credentials(estate), *_content(estate)]
     if problems:
         raise SettingsError(
             "; ".join(problems),
@@ -70,3 +70,11 @@ def _credentials(estate: Estate) -> Iterator[str]:
             file = SecretFile(path=layout.credential_file(estate.site.secrets_directory, name))
             if problem := file.problem():
                 yield problem
+
+
+def _content(estate: Estate) -> Iterator[str]:
+    for server in estate.servers:
+        for database in server.databases:
+            source = database.initial_sql
+            if source is not None and not source.is_file():
+                yield f"database {database.name}: initial_sql {source} is not there"

@@ -22,7 +22,7 @@ from deploy.remote import Remote, remote_of, strongroom
 _LONG: Final = timedelta(days=2)
 _BUSY: Final = BusyError.exit_code
 # The one finding of a restore test that found all as it was, which is nothing.
-_NO_TABLE: Final = "ZERO_CHECKED"
+NO_TABLE: Final = "ZERO_CHECKED"
 _BETWEEN_TRIES_S: Final = 5
 _TRIES: Final = 720
 
@@ -33,13 +33,15 @@ class Proof:
 
     `new`: made by this run; `known`: there already; `empty`: backed up and restored, but a
     database without a table proves nothing; `untested`: this host has a backup and no identity
-    to open it with, so that restore tests are another host's.
+    to open it with, so that restore tests are another host's. `is_awaited`: the first backup that
+    has a table is restore-tested by the daemon, without another apply.
     """
 
     host: str
     database: str
     state: Literal["new", "known", "empty", "untested"]
     backup_id: str
+    is_awaited: bool = False
 
 
 def prove(
@@ -89,8 +91,16 @@ def _prove(
     tell(f"restore test of {backup_id}")
     words = f"restore-test {backup_id} --database {quoted} --json"
     tested = json.loads(_when_free(remote, words, ok=(0, 1, 2)))
-    if tested["codes"] == [_NO_TABLE]:
-        return Proof(host=host, database=database, state="empty", backup_id=backup_id)
+    if tested["codes"] == [NO_TABLE]:
+        own = declared.parsed.for_database(database)
+        is_awaited = own.schedules.restore_test_first and own.schedule is not None
+        return Proof(
+            host=host,
+            database=database,
+            state="empty",
+            backup_id=backup_id,
+            is_awaited=is_awaited,
+        )
     if tested["word"] != "PASS":
         raise StrongroomError(
             f"the hosts are as declared, but backup {backup_id} of {database} is not proven:"

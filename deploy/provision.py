@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from deploy.core.parse import InventoryHost, parse_estate
 from deploy.inventory import load_hosts
 
 RECORD_VARIABLE: Final = "STRONGROOM_DEPLOY_RECORD"
+_UNFILLED_VARIABLE: Final = "STRONGROOM_DEPLOY_UNFILLED"  # deploy/roles/objects.py reads it
 _SITE: Final = Path(__file__).with_name("site.py")
 # Packages are fetched and unpacked in it; a server that restarts writes its checkpoint first.
 _LIMIT: Final = timedelta(hours=1)
@@ -101,9 +102,13 @@ def plan(inventory: Path, limits: Sequence[str]) -> Outcome:
     )
 
 
-def apply(inventory: Path, limits: Sequence[str]) -> Outcome:
-    """Make the hosts as declared. The first host that fails ends it for all of them."""
-    document, records, seconds = _pyinfra(inventory, limits, ("--yes",))
+def apply(inventory: Path, limits: Sequence[str], *, leave_empty: bool = False) -> Outcome:
+    """Make the hosts as declared. The first host that fails ends it for all of them.
+
+    With `leave_empty` no database is filled by its `initial_sql`: a restore follows.
+    """
+    variables = {_UNFILLED_VARIABLE: "1"} if leave_empty else {}
+    document, records, seconds = _pyinfra(inventory, limits, ("--yes",), variables)
     totals = document["results"]["totals"]
     return Outcome(
         records=records, operations=totals["success"], checked=totals["hosts"], seconds=seconds
@@ -122,7 +127,10 @@ def _check_limits(hosts: Sequence[InventoryHost], limits: Sequence[str]) -> None
 
 
 def _pyinfra(
-    inventory: Path, limits: Sequence[str], options: tuple[str, ...]
+    inventory: Path,
+    limits: Sequence[str],
+    options: tuple[str, ...],
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], tuple[Record, ...], float]:
     with tempfile.TemporaryDirectory(prefix="strongroom-host-") as directory:
         record_file = Path(directory) / "records"
@@ -142,6 +150,7 @@ def _pyinfra(
             ),
             environment={
                 **environment,
+                **(variables or {}),
                 RECORD_VARIABLE: str(record_file),
                 "PYTHONDONTWRITEBYTECODE": "1",
             },

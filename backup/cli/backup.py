@@ -17,6 +17,9 @@ from backup.cli.options import (
 
 if TYPE_CHECKING:
     from backup.evidence.slot import Slot
+    from backup.journeys.create import Created
+    from backup.repository.access import Repository
+    from backup.settings import Settings
 
 
 @click.command(
@@ -128,12 +131,45 @@ def command(
                 "duration": made.duration,
                 "manifest_sha256": made.manifest_sha256,
                 "warnings": manifest.warnings,
+                "tables": made.tables,
             }
         )
+    else:
+        for warning in manifest.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(
+            f"Backup {manifest.backup_id} of {manifest.database}:"
+            f" {size(manifest.plain_bytes)} dumped,"
+            f" {size(manifest.new_bytes)} new in the repository, {duration(made.duration)}"
+        )
+    if slot is not None and settings.schedules.restore_test_first and settings.identity:
+        _prove(settings, opened, made)
+
+
+def _prove(settings: Settings, opened: Repository, made: Created) -> None:
+    """Restore-test the first backup of a database that has a table. It exists in any case."""
+    import os
+    from datetime import UTC, datetime
+
+    from backup import app
+    from backup.cli import interruptible, tell
+    from backup.cli.output import watch
+    from backup.errors import StrongroomError
+    from backup.journeys.firsttest import first_test
+
+    try:
+        with watch(is_quiet=True) as progress:
+            tested = interruptible.run(
+                first_test(
+                    app.examiner(settings, opened),
+                    made,
+                    clock=lambda: datetime.now(UTC),
+                    random=os.urandom,
+                    progress=progress,
+                )
+            )
+    except StrongroomError as error:
+        tell(error)
         return
-    for warning in manifest.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(
-        f"Backup {manifest.backup_id} of {manifest.database}: {size(manifest.plain_bytes)} dumped,"
-        f" {size(manifest.new_bytes)} new in the repository, {duration(made.duration)}"
-    )
+    if tested is not None:
+        click.echo(f"First restore test: {tested.report.verdict.sentence}", err=True)

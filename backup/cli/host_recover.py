@@ -92,7 +92,7 @@ def command(
         backup_host=backup_host,
         on_server=remote_named(hosts, name),
         on_backup_host=remote_named(hosts, backup_host.host.name),
-        apply=lambda: provision.apply(inventory, (limit,)),
+        apply=lambda: provision.apply(inventory, (limit,), leave_empty=True),
         clock=clock,
     )
     chosen = recovery.choose(declared, backup_id)

@@ -80,13 +80,22 @@ def print_proofs(proofs: Sequence[Proof], took: timedelta) -> None:
     words = {
         "new": "backed up, restored for a test: PASS",
         "known": "passed its restore test before",
-        "empty": "backed up and restored, but it has no table: apply again when it has",
+        "empty": "backed up and restored, but it has no table yet: ",
         "untested": "backed up, NOT restore-tested: no identity on this host",
     }
     for one in proofs:
         word = "proven" if one.state in {"new", "known"} else "unproven"
-        click.echo(f"{word:10} {one.host}: {one.database}: {one.backup_id}: {words[one.state]}")
-    if any(one.state in {"new", "empty"} for one in proofs):
+        said = words[one.state]
+        if one.state == "empty":
+            said += (
+                "the daemon restore-tests the first backup that has one"
+                if one.is_awaited
+                else "apply again when it has one"
+            )
+        click.echo(f"{word:10} {one.host}: {one.database}: {one.backup_id}: {said}")
+    if proofs and all(one.state == "new" for one in proofs):
+        click.echo(f"from the beginning to a proven backup: {duration(took)}")
+    elif any(one.state in {"new", "empty"} for one in proofs):
         click.echo(f"from the beginning to a backup that was restored: {duration(took)}")
 
 

@@ -80,11 +80,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A backup that exists and survives a power cut."""
+    """A backup that exists and survives a power cut; `tables` is how many it has rows of."""
 
     manifest: Manifest
     manifest_sha256: str
     duration: timedelta
+    tables: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +234,12 @@ async def create(
             partial(_promote, repository, [*earlier, key], allowed, lock_rule, now=started)
         )
     _log.info("backup %s exists", key.id, extra={"action": "backup_finished"})
-    return Created(manifest=manifest, manifest_sha256=sha256, duration=clock() - started)
+    return Created(
+        manifest=manifest,
+        manifest_sha256=sha256,
+        duration=clock() - started,
+        tables=sum(one.is_dumped and one.rows is not None for one in dumped.catalog.relations),
+    )
 
 
 def _promote(

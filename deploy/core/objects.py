@@ -7,7 +7,15 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from deploy.core.types import ADMINISTRATOR, AnyName, Declared, Name, SettingName, SettingValue
+from deploy.core.types import (
+    ADMINISTRATOR,
+    AnyName,
+    Declared,
+    Name,
+    OperatorPath,
+    SettingName,
+    SettingValue,
+)
 
 # What becomes of what nobody declared. `revoke` locks roles (NOLOGIN) and never drops anything.
 Undeclared: TypeAlias = Literal["report", "revoke"]
@@ -104,7 +112,10 @@ class Grant(Declared):
 
 
 class Database(Declared):
-    """A database: who owns it, and who may do what in it. PUBLIC may do nothing."""
+    """A database: who owns it, and who may do what in it. PUBLIC may do nothing.
+
+    `initial_sql` is a file on the operator's machine that fills it while it has no table.
+    """
 
     name: Name
     owner: Name
@@ -115,6 +126,7 @@ class Database(Declared):
     schemas: tuple[Schema, ...] = ()
     grants: tuple[Grant, ...] = ()
     settings: Annotated[dict[SettingName, SettingValue], Field(default_factory=dict)]
+    initial_sql: OperatorPath | None = None
 
 
 class BackupAccess(Declared):

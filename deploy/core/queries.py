@@ -25,6 +25,14 @@ SELECT json_build_object(
   'hba_errors', (SELECT coalesce(json_agg('line ' || line_number || ': ' || error), '[]')
     FROM pg_hba_file_rules WHERE error IS NOT NULL))"""
 
+# Relations that somebody made and that hold rows: in an empty database there are none.
+TABLES: Final = (
+    "SELECT json_agg(c.oid::regclass::text) FROM pg_class c JOIN pg_namespace n ON n.oid ="
+    " relnamespace WHERE relkind IN ('r', 'p', 'm') AND nspname NOT LIKE 'pg\\_%' AND nspname <>"
+    " 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND"
+    " deptype = 'e')"
+)
+
 ROLES: Final = r"""\
 SELECT json_agg(json_build_object(
   'name', rolname, 'can_login', rolcanlogin, 'is_superuser', rolsuper,

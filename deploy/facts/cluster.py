@@ -101,6 +101,23 @@ class DatabaseStateOf(FactBase[DatabaseState | None]):
         return None if answer is None else DatabaseState.model_validate(answer)
 
 
+class TablesOf(FactBase[tuple[str, ...]]):
+    """The tables of one database; none while the server is down or the database is not there."""
+
+    @staticmethod
+    def default() -> tuple[str, ...]:
+        """There is none."""
+        return ()
+
+    def command(self, port: int, database: str) -> str:
+        """Return what asks."""
+        return ask(queries.TABLES, port=port, database=database)
+
+    def process(self, output: list[str]) -> tuple[str, ...]:
+        """Return their names."""
+        return tuple(_answer(output) or ())
+
+
 class NewestChange(FactBase[float | None]):
     """When the newest of some files was changed, in seconds since 1970; None if none is there."""
 

@@ -29,6 +29,7 @@ from deploy.facts.cluster import (
     RolesOf,
     ServedSerial,
     ServerStateOf,
+    TablesOf,
 )
 from deploy.facts.files import FileEntry, FileText
 from deploy.facts.system import HardwareOf
@@ -251,6 +252,20 @@ def database(server: DatabaseServer, declared: Database) -> Commands:
     record.changes(planned)
     if planned:
         yield _psql(sql.script(planned), port=server.port, database=declared.name)
+
+
+@operation()
+def filled(server: DatabaseServer, declared: Database) -> Commands:
+    """Fill a database that has no table from the operator's file, as its owner: all or nothing."""
+    source = declared.initial_sql
+    if source is None or host.get_fact(TablesOf, port=server.port, database=declared.name):
+        return
+    record.change(
+        f"content of database {declared.name}", expected=f"as {source.name} says", observed="none"
+    )
+    begin = (*sql.QUIETLY, "BEGIN", f"SET LOCAL ROLE {sql.ident(declared.owner)}", "")
+    text = source.read_text(encoding="utf-8")
+    yield _psql(";\n".join(begin) + f"{text}\nCOMMIT;\n", port=server.port, database=declared.name)
 
 
 def _cautiously(verb: str, server: DatabaseServer) -> str:

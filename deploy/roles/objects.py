@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import Final
+
 from pyinfra.api.deploy import deploy
 
 from deploy.core.model import DatabaseServer, Estate
 from deploy.ops import postgres
 from deploy.preflight import password_files
+
+UNFILLED: Final = "STRONGROOM_DEPLOY_UNFILLED"
 
 
 @deploy("objects")
@@ -16,3 +21,11 @@ def objects(estate: Estate, declared: DatabaseServer) -> None:
     postgres.databases(name="databases", server=declared)
     for database in declared.databases:
         postgres.database(name=f"database {database.name}", server=declared, declared=database)
+        # What is to be restored into has to be empty.
+        if database.initial_sql is not None and UNFILLED not in os.environ:
+            postgres.filled(
+                name=f"content of database {database.name}", server=declared, declared=database
+            )
+            postgres.database(
+                name=f"rights in database {database.name}", server=declared, declared=database
+            )

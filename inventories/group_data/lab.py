@@ -113,6 +113,7 @@ backup_host = {
         "schedules": {
             "prune": "30 3 * * *",
             "verify": "0 4 * * *",
+            "restore_test_first": True,
             "restore_test_latest": "0 5 * * 0",
             "restore_test_random": "0 5 * * 3",
             "report": "0 6 1 * *",
