@@ -13,6 +13,7 @@ from deploy.ops.barrier import barrier
 from deploy.roles.backup_host import backup_host
 from deploy.roles.base import base
 from deploy.roles.firewall import firewall
+from deploy.roles.monitoring import monitoring
 from deploy.roles.objects import objects
 from deploy.roles.server import server
 from deploy.run import checked_estate, declared_name
@@ -29,7 +30,9 @@ if database_server is not None:
 barrier(name="every server is up")
 if database_server is not None:
     objects(estate=estate, declared=database_server)
+    monitoring(estate=estate, host_name=name)
 barrier(name="every server is as declared")
 if declared_backup_host is not None:
     firewall(rules=render_backup_host(estate, name))
     backup_host(estate=estate, declared=declared_backup_host)
+    monitoring(estate=estate, host_name=name)

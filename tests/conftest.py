@@ -17,13 +17,18 @@ from tests.lab.s3servers import S3Servers
 from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
 
 HOSTS = "tests/deploy"
+OTHER_HOSTS = "tests/deploy/test_debian13.py"
 
 
 class Lanes(LoadFileScheduling):
-    """Whole files to each process, as its fixtures are made once; all tests of hosts to one."""
+    """Whole files to each process, as its fixtures are made once; all tests of hosts to one.
+
+    But for those on hosts of their own.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return HOSTS if nodeid.startswith(HOSTS) else str(super()._split_scope(nodeid))
+        is_of_site = nodeid.startswith(HOSTS) and not nodeid.startswith(OTHER_HOSTS)
+        return HOSTS if is_of_site else str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:

@@ -23,15 +23,17 @@ _HEADER: Final = """\
 
 
 def completed_settings(
-    table: dict[str, Any], servers: tuple[DatabaseServer, ...]
+    table: dict[str, Any], servers: tuple[DatabaseServer, ...], *, listen: str | None = None
 ) -> dict[str, Any]:
     """Return the daemon's table with the connection of every database that has none of its own.
 
     It is the one of the server that declares a database of that name, over TLS, as the backup
-    role, by the certificate that is placed on the host.
+    role, by the certificate that is placed on the host. Its metrics are served on `listen`.
     """
     databases = table.get("databases")
     done = {"state_directory": HOME} | table
+    if listen is not None and "monitoring" not in table:
+        done["monitoring"] = {"listen": listen}
     if not isinstance(databases, dict):
         return done
     done["databases"] = {name: _with_dsn(name, given, servers) for name, given in databases.items()}

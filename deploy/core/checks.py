@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
+from deploy.core.exporters import exporters
 from deploy.core.model import BackupHost, DatabaseServer, Estate, Host
 
 Language: TypeAlias = Literal["sql", "shell", "dial"]
@@ -39,7 +40,11 @@ class Target:
 
     def fill(self, text: str) -> str:
         """Return a probe's text with this host's own names in it."""
-        values: dict[str, object] = {"address": self.host.address, "host": self.host.name}
+        values: dict[str, object] = {
+            "address": self.host.address,
+            "host": self.host.name,
+            "exporters": " ".join(exporters(has_server=self.server is not None)),
+        }
         if self.server is not None:
             values |= {
                 "port": self.server.port,

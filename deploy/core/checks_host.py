@@ -55,6 +55,10 @@ def _dialled(target: Target, items: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _is_monitored(target: Target) -> bool:
+    return target.estate.site.monitoring is not None
+
+
 def _credentials(target: Target) -> frozenset[str]:
     assert target.backup_host is not None
     return frozenset(f"{CREDENTIALS}/{name}" for name in target.backup_host.credentials)
@@ -150,6 +154,18 @@ EVERY_HOST: Final = (
         judge=_dialled,
     ),
     CA_KEY,
+    Probe(
+        id="exporters",
+        what="exporters start at boot, run, and listen to the host's own address only",
+        language="shell",
+        text='for u in @exporters@; do systemctl is-enabled -q $u || echo "$u is not enabled";'
+        ' systemctl is-active -q $u || echo "$u does not run"; done;'
+        ' ss -Hltn | awk \'$4 ~ /:(9100|9187|9188)$/ && index($4, "@address@") == 0'
+        ' { print $4, "is another address" }\'',
+        expected="enabled, active, on @address@",
+        hint=_APPLY,
+        applies=_is_monitored,
+    ),
 )
 _SERVER_HOST: Final = (
     _shell(
@@ -176,6 +192,16 @@ _SERVER_HOST: Final = (
         " runuser -u postgres -- pg_isready -q -p @port@ || echo 'accepts no sessions'",
         "enabled, active, accepting",
         "journalctl -u postgresql@@major@-main",
+    ),
+    Probe(
+        id="exporter-sees-server",
+        what="PostgreSQL's exporter comes in, as the role that sees statistics only",
+        language="shell",
+        text="exec 3<>/dev/tcp/@address@/9187 && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3"
+        " && grep -q '^pg_up 1' <&3 || echo 'pg_up is not 1'",
+        expected="pg_up is 1",
+        hint="journalctl -u prometheus-postgres-exporter",
+        applies=_is_monitored,
     ),
     _shell(
         "server-exposure",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from deploy.core.access import ADMINISTRATION, ALL, REPLICATION, AccessRule
-from deploy.core.model import DatabaseServer, Estate
+from deploy.core.model import MONITORING_ROLE, DatabaseServer, Estate
 from deploy.core.types import ADMINISTRATOR, Address, Network, network_of
 
 Rules: TypeAlias = tuple[AccessRule, ...]
@@ -25,6 +25,13 @@ _NO_REMOTE_ADMINISTRATOR: Final = tuple(
     AccessRule(databases=(database,), roles=(ADMINISTRATOR,), address=network, method="reject")
     for network in _EVERYWHERE
     for database in (ALL, REPLICATION)
+)
+_EXPORTER: Final = AccessRule(
+    type="local",
+    databases=("postgres",),
+    roles=(MONITORING_ROLE.name,),
+    method="peer",
+    comment="PostgreSQL's exporter for Prometheus, from the host itself",
 )
 _HEADER: Final = """\
 # Made by `strongroom host apply` out of the inventory: what is changed here is found by
@@ -45,6 +52,7 @@ def effective_rules(estate: Estate, server: DatabaseServer) -> Rules:
     return (
         ADMINISTRATION,
         *_NO_REMOTE_ADMINISTRATOR,
+        *((_EXPORTER,) if server.is_monitored else ()),
         *_backup_rules(estate, server),
         *server.access_rules,
     )

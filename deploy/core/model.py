@@ -30,6 +30,15 @@ POSTGRESQL_PORT: Final = 5432
 NODE_EXPORTER_PORT: Final = 9100
 POSTGRES_EXPORTER_PORT: Final = 9187
 DAEMON_METRICS_PORT: Final = 9188
+# Named after the account that Debian's package runs the exporter as: it comes in by `peer`.
+MONITORING_ROLE: Final = Role(
+    name="prometheus",
+    can_login=True,
+    connection_limit=5,
+    member_of=("pg_monitor",),
+    settings={"default_transaction_read_only": "on"},
+    purpose="PostgreSQL's exporter for Prometheus; made by strongroom host apply",
+)
 
 
 class Opening(Declared):
@@ -114,7 +123,10 @@ class Host(Declared):
 
 
 class DatabaseServer(Declared):
-    """A PostgreSQL server: the host, its package, and everything in it."""
+    """A PostgreSQL server: the host, its package, and everything in it.
+
+    `is_monitored` follows from the site: then its exporter has a role that sees statistics only.
+    """
 
     host: Host
     package: Package
@@ -128,6 +140,7 @@ class DatabaseServer(Declared):
     access_rules: tuple[AccessRule, ...] = ()
     backup: BackupAccess | None = BackupAccess()
     undeclared: Undeclared = "report"
+    is_monitored: bool = False
 
     @property
     def cluster(self) -> str:
@@ -145,8 +158,9 @@ class DatabaseServer(Declared):
         return f"/etc/postgresql/{self.cluster}"
 
     def all_roles(self) -> tuple[Role, ...]:
-        """Return the declared roles, and the one that backups are taken as."""
-        return self.roles if self.backup is None else (*self.roles, self.backup.as_role())
+        """Return the declared roles, and those that backups and the exporter come in as."""
+        found = self.roles if self.backup is None else (*self.roles, self.backup.as_role())
+        return (*found, MONITORING_ROLE) if self.is_monitored else found
 
 
 class BackupHost(Declared):

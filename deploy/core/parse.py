@@ -6,6 +6,7 @@ changed.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,15 @@ from backup.errors import SettingsError
 from backup.settings import Settings
 from deploy.core.backuphost import completed_settings
 from deploy.core.consistency import contradictions
-from deploy.core.model import BackupHost, DatabaseServer, Estate, Host, Site
-from deploy.core.types import Declared
+from deploy.core.model import (
+    DAEMON_METRICS_PORT,
+    BackupHost,
+    DatabaseServer,
+    Estate,
+    Host,
+    Site,
+)
+from deploy.core.types import Declared, endpoint
 
 DATABASE_SERVERS: Final = "database_servers"
 BACKUP_HOSTS: Final = "backup_hosts"
@@ -120,6 +128,9 @@ def _host(host: InventoryHost) -> dict[str, Any]:
 
 def _server(host: InventoryHost, problems: _Problems) -> DatabaseServer | None:
     table = _table(host, "database_server", problems)
+    if "is_monitored" in table:
+        problems.found.append(f"{host.name}: is_monitored follows from site.monitoring")
+    table["is_monitored"] = _is_monitored(host)
     return problems.make(DatabaseServer, f"{host.name}: ", table | {"host": _host(host)})
 
 
@@ -129,7 +140,9 @@ def _backup_host(
     table = _table(host, "backup_host", problems)
     given = table.get("settings")
     table["settings"] = completed_settings(
-        dict(given) if isinstance(given, Mapping) else {}, servers
+        dict(given) if isinstance(given, Mapping) else {},
+        servers,
+        listen=_listen(host) if _is_monitored(host) else None,
     )
     try:
         table["parsed"] = daemon_defaults(table["settings"])
@@ -138,6 +151,19 @@ def _backup_host(
         problems.make(Host, f"{host.name}: host.", _host(host))
         return None
     return problems.make(BackupHost, f"{host.name}: ", table | {"host": _host(host)})
+
+
+def _is_monitored(host: InventoryHost) -> bool:
+    site = host.data.get("site")
+    return isinstance(site, Mapping) and bool(site.get("monitoring"))
+
+
+def _listen(host: InventoryHost) -> str | None:
+    try:
+        address = ipaddress.ip_address(str(host.data.get("address")))
+    except ValueError:
+        return None  # told as a mistake of the host
+    return endpoint(address, DAEMON_METRICS_PORT)
 
 
 def daemon_defaults(table: Mapping[str, Any]) -> Settings:

@@ -52,6 +52,11 @@ SettingName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
+def endpoint(address: Address, port: int) -> str:
+    """Return an address and a port as programs take them to listen on."""
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
 def network_of(address: Address) -> Network:
     """Return the network that holds this one address."""
     return ipaddress.ip_network(f"{address}/{address.max_prefixlen}")

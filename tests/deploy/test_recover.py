@@ -11,22 +11,8 @@ import pytest
 
 from tests.lab.hostrunbooks import follow
 from tests.lab.repositories import ended
-from tests.lab.sites import INVENTORY, PASSWORDS, Site, conninfo, psql, with_client
+from tests.lab.sites import INVENTORY, PASSWORDS, PORTAL, Site, conninfo, psql, with_client
 
-# Row security, a large object, a sequence, a view: what a dump may lose.
-PORTAL = """
-SET ROLE portal_owner;
-CREATE TABLE portal.clients (id bigserial PRIMARY KEY, name text NOT NULL, secret text);
-INSERT INTO portal.clients (name, secret)
-  SELECT 'client ' || n, md5(n::text) FROM generate_series(1, 20000) n;
-CREATE TABLE portal.notes (client bigint REFERENCES portal.clients, note text);
-INSERT INTO portal.notes SELECT id, repeat('x', 100) FROM portal.clients;
-ALTER TABLE portal.clients ENABLE ROW LEVEL SECURITY;
-ALTER TABLE portal.notes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-SELECT lo_from_bytea(4711, 'a document');
-CREATE POLICY own ON portal.clients FOR SELECT TO portal_app USING (id % 2 = 0);
-CREATE VIEW portal.names AS SELECT name FROM portal.clients;
-"""
 CONTENT = """
 SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM portal.clients c;
 SELECT count(*), sum(client) FROM portal.notes;

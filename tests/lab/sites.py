@@ -19,6 +19,21 @@ INVENTORY = ROOT / "inventories/lab.py"
 # Canaries: they must show up nowhere but on the operator's machine.
 PASSWORDS = {"portal_app": "canary-of-portal-app", "portal_migrate": "canary-of-portal-migrate"}
 
+# Row security, a large object, a sequence, a view: what a dump may lose.
+PORTAL = """
+SET ROLE portal_owner;
+CREATE TABLE portal.clients (id bigserial PRIMARY KEY, name text NOT NULL, secret text);
+INSERT INTO portal.clients (name, secret)
+  SELECT 'client ' || n, md5(n::text) FROM generate_series(1, 20000) n;
+CREATE TABLE portal.notes (client bigint REFERENCES portal.clients, note text);
+INSERT INTO portal.notes SELECT id, repeat('x', 100) FROM portal.clients;
+ALTER TABLE portal.clients ENABLE ROW LEVEL SECURITY;
+ALTER TABLE portal.notes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+SELECT lo_from_bytea(4711, 'a document');
+CREATE POLICY own ON portal.clients FOR SELECT TO portal_app USING (id % 2 = 0);
+CREATE VIEW portal.names AS SELECT name FROM portal.clients;
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -26,6 +41,7 @@ class Site:
 
     hosts: Lab
     files: Path
+    inventory: Path = INVENTORY
     # What was said when bare hosts became the site.
     first_apply: list[Ended] = field(default_factory=list)
 
@@ -55,9 +71,9 @@ class Site:
         return self.files / "identity.txt"
 
     def host_verb(self, verb: str, *arguments: str | Path) -> Ended:
-        """Run `strongroom host VERB` on the lab's inventory."""
+        """Run `strongroom host VERB` on the site's inventory."""
         verbs = verb.split()
-        return self.operator.strongroom("host", *verbs, INVENTORY, *arguments)
+        return self.operator.strongroom("host", *verbs, self.inventory, *arguments)
 
     def json(self, verb: str, *arguments: str | Path) -> Any:
         """What a verb prints with --json, whatever its exit code is."""
@@ -94,9 +110,9 @@ class Site:
         return self.files.with_name(f"{self.files.name}.kept")
 
 
-def new_site(hosts: Lab, files: Path) -> Site:
+def new_site(hosts: Lab, files: Path, *, inventory: Path = INVENTORY, python: str = "3.11") -> Site:
     """Return a site whose operator has keys, certificates and passwords, and bare hosts."""
-    site = Site(hosts=hosts, files=files)
+    site = Site(hosts=hosts, files=files, inventory=inventory)
     files.chmod(0o700)
     identity = X25519Identity.generate()
     site.identity.write_text(f"{identity.text}\n")
@@ -117,7 +133,10 @@ def new_site(hosts: Lab, files: Path) -> Site:
     for role, password in PASSWORDS.items():
         (passwords / role).write_text(f"{password}\n")
         (passwords / role).chmod(0o600)
-    for verb, *arguments in (("pki init", "-R", files / "recipients.txt"), ("wheels",)):
+    for verb, *arguments in (
+        ("pki init", "-R", files / "recipients.txt"),
+        ("wheels", "--python", python),
+    ):
         done = site.host_verb(str(verb), *arguments)
         assert done.code == 0, done.stderr
     site.issue()

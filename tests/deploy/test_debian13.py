@@ -1,0 +1,54 @@
+"""Debian 13 with PostgreSQL 17: from bare file systems to a proven backup by one command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import lab
+from tests.lab.sites import PORTAL, Site, admin, new_site, spoilt
+
+CHANGE = """
+database_server["package"]["major"] = 17
+database_server["databases"][0]["initial_sql"] = f"{_DIRECTORY}/portal.sql"
+backup_host["postgresql_majors"] = [17]
+"""
+
+
+@pytest.fixture(scope="module")
+def trixie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Two hosts of Debian 13 that were applied once, with an application's tables in a file."""
+    with lab("trixie") as hosts:
+        hosts.boot(["db1", "backup1"])
+        inventory = spoilt(CHANGE, tmp_path_factory.mktemp("inventory"))
+        files = tmp_path_factory.mktemp("operator")
+        (files / "portal.sql").write_text(PORTAL.replace("SET ROLE portal_owner;", ""))
+        site = new_site(hosts, files, inventory=inventory, python="3.13")
+        site.first_apply.append(site.apply())
+        yield site
+
+
+def test_one_command_ends_with_a_proven_backup(trixie: Site) -> None:
+    """It says so, and how long it took; what is in the database is the file's, of its owner."""
+    (said,) = trixie.first_apply
+    *_, proof, took = said.stdout.splitlines()
+    assert re.match(r"proven +backup1: portal: \S+: backed up, restored for a test: PASS", proof)
+    assert re.fullmatch(r"from the beginning to a proven backup: [0-9.]+ .*", took)
+    assert admin(trixie, "SHOW server_version").startswith("17.")
+    tables = "SELECT tablename, tableowner FROM pg_tables WHERE schemaname = 'portal' ORDER BY 1"
+    found = admin(trixie, tables, "portal").split()
+    assert found == ["clients|portal_owner", "notes|portal_owner"]
+    status = trixie.hosts.run("backup1", "strongroom status --json", check=False)
+    assert status.json["databases"][0]["proven_backup_id"] in said.stdout
+
+
+def test_once_more_changes_nothing_and_every_check_passes(trixie: Site) -> None:
+    """The file is not read again, and both hosts are as declared."""
+    again = trixie.json("apply", "--yes")
+    assert again["changes"] == again["findings"] == []
+    assert (again["operations"]["changed"], again["proofs"][0]["state"]) == (0, "known")
+    found = trixie.json("verify")["checks"]
+    assert [f"{one['id']}: {one['observed']}" for one in found if not one["passed"]] == []
+    assert {one["host"] for one in found} == {"db1", "backup1"}
