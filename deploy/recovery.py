@@ -11,7 +11,7 @@ import base64
 import contextlib
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -139,24 +139,34 @@ class Recovery:
         with self.clock.step("databases put in their places"):
             for one in chosen:
                 self._swap(one.database)
-            self._forget_role(chosen)
+            self._forget_role([one.database for one in chosen])
         with self.clock.step("rights as declared"):
             self.apply()
         with self.clock.step("daemon of the backup host started"):
             self.on_backup_host.run("systemctl start strongroom-daemon.service")
-        return tuple(
-            RecoveredDatabase(
-                database=one.database,
-                backup_id=one.backup_id,
-                snapshot_time=one.snapshot_time,
-                restore_test=str(test["verdict"]),
-                restore_test_report=test.get("report_id"),
-                tables=done["tables"],
-                rows=done["rows"],
-                created_roles=tuple(done["created_roles"]),
-            )
-            for one, test, done in zip(chosen, tested, restored, strict=True)
-        )
+        return _recovered(chosen, tested, restored)
+
+    def beside(
+        self, chosen: Sequence[Chosen], authority: Authority
+    ) -> tuple[RecoveredDatabase, ...]:
+        """Restore beside the databases of a server that runs, as `NAME_recovered`.
+
+        Nothing that is there is touched, and the daemon goes on. Raises `SettingsError` if there is
+        one of that name already.
+        """
+        there = self._databases()
+        for one in chosen:
+            if beside(one.database) in there:
+                raise SettingsError(
+                    f"database {beside(one.database)} is there already, from an earlier restore",
+                    hint=f"if nobody needs it: DROP DATABASE {ident(beside(one.database))}",
+                )
+        tested = self._test(chosen)
+        with self._way_in(authority):
+            restored = [self._restore(one) for one in chosen]
+        with self.clock.step("way in closed"):
+            self._forget_role([beside(one.database) for one in chosen])
+        return _recovered(chosen, tested, restored)
 
     def _test(self, chosen: Sequence[Chosen]) -> list[dict[str, Any]]:
         """Restore-test each backup on the backup host; anything but PASS ends it all.
@@ -247,13 +257,13 @@ class Recovery:
             },
             safe="/",
         )
-        place = f"{self.server.host.name}:{self.server.port}/{quote(_temporary(one.database))}"
+        place = f"{self.server.host.name}:{self.server.port}/{quote(beside(one.database))}"
         words = (
             *("restore", one.backup_id, "--database", one.database, "--yes", "--json"),
             *("--to", f"postgresql://{ROLE}@{place}?{options}"),
         )
         with self.clock.step(f"restore of {one.database}"):
-            unfinished = ident(_temporary(one.database))
+            unfinished = ident(beside(one.database))
             self._sql("postgres", f"DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)")
             done: dict[str, Any] = json.loads(self._strongroom(shlex.join(words)))
         return done
@@ -262,13 +272,13 @@ class Recovery:
         self._sql(
             "postgres",
             f"DROP DATABASE {ident(database)} WITH (FORCE);"
-            f" ALTER DATABASE {ident(_temporary(database))} RENAME TO {ident(database)}",
+            f" ALTER DATABASE {ident(beside(database))} RENAME TO {ident(database)}",
         )
         self._sql(database, "ANALYZE")
 
-    def _forget_role(self, chosen: Sequence[Chosen]) -> None:
+    def _forget_role(self, databases: Sequence[str]) -> None:
         """Drop the role; what it still owned would be a restore that is not whole."""
-        for database in ("postgres", *(one.database for one in chosen)):
+        for database in ("postgres", *databases):
             if owned := ask(self.on_server, self.server, database, _OWNED):
                 raise PostgresError(f"{ROLE} owns {owned[0]} in {database} after the restore")
             # An extension has no owner in a backup: whoever restores it has it (pg_dump).
@@ -291,8 +301,29 @@ class Recovery:
         return strongroom(self.on_backup_host, words, ok=ok, timeout=_LONG)[0]
 
 
-def _temporary(database: str) -> str:
+def beside(database: str) -> str:
+    """Return the name that a database is restored under."""
     return f"{database}_recovered"
+
+
+def _recovered(
+    chosen: Sequence[Chosen],
+    tested: Sequence[Mapping[str, Any]],
+    restored: Sequence[Mapping[str, Any]],
+) -> tuple[RecoveredDatabase, ...]:
+    return tuple(
+        RecoveredDatabase(
+            database=one.database,
+            backup_id=one.backup_id,
+            snapshot_time=one.snapshot_time,
+            restore_test=str(test["verdict"]),
+            restore_test_report=test.get("report_id"),
+            tables=done["tables"],
+            rows=done["rows"],
+            created_roles=tuple(done["created_roles"]),
+        )
+        for one, test, done in zip(chosen, tested, restored, strict=True)
+    )
 
 
 def _base64(data: bytes) -> str:

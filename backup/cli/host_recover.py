@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", type=any_path, metavar="DIR", help="Write the report here.")
 @click.option("--signing-key", type=existing_file, metavar="FILE", help="Signs the report.")
+@click.option(
+    "--beside",
+    "is_beside",
+    is_flag=True,
+    help="The host is well and its data is not: restore as NAME_recovered, and touch nothing else.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--dry-run", is_flag=True, help="Say what would come back, and change nothing.")
 @json_option
@@ -47,6 +53,7 @@ def command(
     passphrase_file: Path | None,
     output: Path | None,
     signing_key: Path | None,
+    is_beside: bool,
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -56,7 +63,8 @@ def command(
     The backup is restore-tested on the backup host meanwhile; only a PASS is restored. Databases
     that hold anything are never touched. Roles, rights and settings come out as declared, `host
     verify` runs at the end, and the report has the time of every step. Exit code 3: the data is
-    back, and a check failed.
+    back, and a check failed. With --beside a host that is well gets the backup as a database of
+    its own.
     """
     from datetime import UTC, datetime
     from platform import node
@@ -104,11 +112,12 @@ def command(
             print_json(chosen)
         return
     if not yes and sys.stdin.isatty():
-        click.confirm(f"Make {name} anew and restore into it?", abort=True, err=True)
+        what = "Restore beside what is there?" if is_beside else "Make it anew and restore into it?"
+        click.confirm(f"{name}: {what}", abort=True, err=True)
     authority = pki.open_authorities(
         estate.site.pki_directory, identities_of(identity, passphrase_file)
     )["client"]
-    back = recovery.run(chosen, authority)
+    back = (recovery.beside if is_beside else recovery.run)(chosen, authority)
     with clock.step("host verified"):
         checks = verification.verify(estate, hosts, [server.host], now=now())
     finished = now()
@@ -134,7 +143,7 @@ def command(
     if as_json:
         print_json(report)
     else:
-        _tell(report)
+        _tell(report, is_beside=is_beside)
     if report.failed_checks:
         raise IntegrityError(
             f"{name} is back, but {len(report.failed_checks)} of {len(checks)} checks failed,"
@@ -166,14 +175,16 @@ def _databases_of(server: DatabaseServer, named: tuple[str, ...]) -> list[str]:
     return [name for name in declared if not named or name in named]
 
 
-def _tell(report: RecoveryReport) -> None:
+def _tell(report: RecoveryReport, *, is_beside: bool) -> None:
     from datetime import timedelta
 
     from backup.cli.output import duration
+    from deploy.recovery import beside
 
     for one in report.databases:
+        name = beside(one.database) if is_beside else one.database
         click.echo(
-            f"{one.database} is back: {one.tables} tables, {one.rows} rows, from {one.backup_id}"
+            f"{name} is back: {one.tables} tables, {one.rows} rows, from {one.backup_id}"
             f" ({one.restore_test})"
         )
     took = duration(timedelta(milliseconds=report.duration_ms))

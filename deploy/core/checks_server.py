@@ -177,9 +177,9 @@ SETTINGS: Final = (
         what="a wrong password costs time",
         language="sql",
         scope="cluster",
-        text="SELECT 'auth_delay.milliseconds = ' || coalesce(current_setting("
-        "'auth_delay.milliseconds', true), 'not set') WHERE coalesce(current_setting("
-        "'auth_delay.milliseconds', true), '0')::int NOT BETWEEN 100 AND 10000",
+        text="SELECT 'auth_delay.milliseconds = ' || coalesce(max(setting), 'not set')"
+        " FROM pg_settings WHERE name = 'auth_delay.milliseconds'"
+        " HAVING coalesce(max(setting), '0')::int NOT BETWEEN 100 AND 10000",
         expected="100 ms to 10 s, where auth_delay is declared",
         hint=_APPLY,
         applies=_has_auth_delay,

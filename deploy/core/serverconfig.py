@@ -23,7 +23,8 @@ _PRELOAD_SETTINGS: Final = {
         ("pgaudit.log", "ddl, role", "who changed what, with object names"),
         ("pgaudit.log_catalog", "off", "psql's own look-ups are noise"),
         ("pgaudit.log_parameter", "off", "parameters are personal data"),
-    )
+    ),
+    "auth_delay": (("auth_delay.milliseconds", "500", "guessing passwords takes its time"),),
 }
 
 

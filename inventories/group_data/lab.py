@@ -27,6 +27,7 @@ database_server = {
     "package": {"major": 15},
     "machine": {"max_connections": 100},
     "settings": {"statement_timeout": "10min"},
+    "preload_libraries": ["pgaudit", "auth_delay"],
     "extensions_allowed": ["plpgsql", "pgcrypto"],
     "roles": [
         {"name": "portal_owner", "purpose": "owns the portal's tables"},

@@ -59,7 +59,8 @@ def test_applying_twice_changes_nothing(declared: Site) -> None:
 def test_planted_drift_is_named_and_mended(declared: Site) -> None:
     """A trust rule, a superuser, a chmod, an ALTER SYSTEM, an open filter: those and no more.
 
-    A role that nobody declared is a finding: it is told, and left as it is.
+    A role that nobody declared is a finding: it is told, and left as it is. `apply --dry-run` says
+    the same, and does nothing of it, whatever --yes says.
     """
     site = declared
     site.hosts.run(
@@ -82,6 +83,9 @@ def test_planted_drift_is_named_and_mended(declared: Site) -> None:
         ("role portal_app", "SUPERUSER"),
     }
     assert [one["item"] for one in planned.json["findings"]] == ["role mallory"]
+    dry = site.json("apply", "--yes", "--dry-run", "--limit", "db1")
+    assert (dry["changes"], dry["proofs"]) == (planned.json["changes"], [])
+    assert site.hosts.run("db1", f"stat -c %a {CONF}/tls/server.key").stdout.strip() == "644"
     admin(site, "DROP ROLE mallory")
     site.apply("--limit", "db1")
     assert site.host_verb("plan", "--limit", "db1").code == 0

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from backup.crypto.x25519 import X25519Identity
 from tests.lab.hostrunbooks import follow
 from tests.lab.repositories import ended
-from tests.lab.sites import INVENTORY, PASSWORDS, PORTAL, Site, conninfo, psql, with_client
+from tests.lab.sites import INVENTORY, PASSWORDS, PORTAL, Site, admin, conninfo, psql, with_client
 
 CONTENT = """
 SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM portal.clients c;
@@ -33,25 +35,30 @@ def proven(site: Site) -> Iterator[Site]:
     """The site with a portal in it, and one backup of that which passed its restore test."""
     hosts = site.hosts
     hosts.run("db1", "runuser -u postgres -- psql -Xq portal", stdin=PORTAL.encode())
-    done = site.json("apply", "--yes")
-    (proof,) = done["proofs"]
-    assert proof["state"] == "new"
+    done = site.json("apply", "--yes", "--no-prove", "--limit", "db1")
     assert {one["item"] for one in done["changes"]} == {"database portal"}
+    # As the daemon does when a backup is due, at the end of the run that takes it.
+    due = f"backup@{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    made = hosts.run("backup1", f"strongroom backup --name portal --slot {due} --json")
+    assert "First restore test: PASS" in made.stderr
     yield site
     site.put_back(["db1", "backup1"])
 
 
 def test_one_command_ends_with_a_backup_that_was_restored(site: Site) -> None:
-    """From bare hosts; the time is told. The new database has no table yet, which is no proof."""
+    """From bare hosts; the time is told. The new database has no table yet, which is no proof.
+
+    Nobody has to come back for it: the daemon proves the first backup that has one.
+    """
     (said,) = site.first_apply
     *_, proof, took = said.stdout.splitlines()
     assert proof.startswith("unproven   backup1: portal: ")
-    assert "it has no table: apply again" in proof
+    assert "the daemon restore-tests the first backup that has one" in proof
     assert re.fullmatch(r"from the beginning to a backup that was restored: [0-9.]+ .*", took)
 
 
 def test_what_is_proven_is_not_proven_again(proven: Site) -> None:
-    """Once more changes nothing and backs up nothing: that is the daemon's work from now on."""
+    """The daemon did it: `apply` changes nothing and backs up nothing from now on."""
     listed = "strongroom list --database portal --json"
     before = proven.hosts.run("backup1", listed).stdout
     done = proven.json("apply", "--yes")
@@ -105,9 +112,12 @@ def test_both_hosts_pass_every_check(proven: Site) -> None:
     assert float(exposure.split("strongroom-daemon.service: ")[1].split()[0]) <= 1.5
 
 
-def test_after_a_reboot_of_each_host_everything_is_as_before(proven: Site) -> None:
+def test_after_restarts_and_a_reboot_of_each_host_everything_is_as_before(proven: Site) -> None:
     """The server and the daemon are back by themselves, the next backup works, nothing drifted."""
     before = content(proven)
+    proven.hosts.run("db1", "systemctl restart postgresql")
+    proven.hosts.run("backup1", "systemctl restart strongroom-daemon")
+    assert content(proven) == before
     for name in ("db1", "backup1"):
         proven.hosts.reboot(name)
         state = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
@@ -126,6 +136,40 @@ def test_a_database_that_holds_anything_is_not_touched(proven: Site) -> None:
     assert "only an empty one is replaced" in done.stderr
     assert content(proven) == before
     proven.hosts.run("backup1", "systemctl is-active strongroom-daemon")
+
+
+def test_a_recovery_that_cannot_be_is_refused_with_what_to_do(proven: Site, tmp_path: Path) -> None:
+    """With another identity, and without the repository: before anything is done."""
+    wrong = tmp_path / "identity.txt"
+    wrong.write_text(f"{X25519Identity.generate().text}\n")
+    done = proven.host_verb("recover", "--host", "db1", "--yes", "-i", wrong)
+    assert (done.code, "hint:" in done.stderr) == (7, True), done.stderr
+    proven.hosts.run("backup1", "mv /srv/strongroom /srv/away")
+    try:
+        done = proven.host_verb("recover", "--host", "db1", "--yes", "-i", proven.identity)
+    finally:
+        proven.hosts.run("backup1", "mv /srv/away /srv/strongroom")
+    assert done.code != 0
+    assert "strongroom list on backup1 ended with" in done.stderr
+    assert "hint: run it there: strongroom list" in done.stderr
+    proven.hosts.run("backup1", "systemctl is-active strongroom-daemon")
+
+
+def test_bad_data_is_replaced_by_a_restore_beside_it(proven: Site) -> None:
+    """By the runbook: looked at, put in its place with its rights; the bad one is kept."""
+    before = content(proven)
+    admin(proven, "DELETE FROM portal.notes; DROP VIEW portal.names", "portal")
+    on_host = " ".join(proven.hosts.ssh("db1"))
+    said = follow(proven, "restore-over", INVENTORY, ON_HOST=on_host, DATABASE="portal")
+    assert "portal_recovered is back: 2 tables, 40000 rows" in said
+    assert admin(proven, "SELECT count(*) FROM portal.notes", "portal_broken") == "0"
+    again = proven.host_verb(
+        *("recover", "--host", "db1", "--beside", "--yes", "-i", proven.identity, "--dry-run")
+    )
+    assert again.code == 0
+    admin(proven, "DROP DATABASE portal_broken")
+    assert content(proven) == before
+    assert "strongroom_recovery" not in admin(proven, "SELECT rolname FROM pg_roles")
 
 
 def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> None:

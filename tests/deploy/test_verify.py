@@ -9,7 +9,7 @@ import pytest
 from backup.crypto.age import unseal
 from backup.crypto.recipients import parse_identities
 from backup.evidence.report import REPORT_NAMESPACE
-from tests.lab.hostfaults import FAULTS, plant
+from tests.lab.hostfaults import BACKUP_HOST_FAULTS, FAULTS, plant, plant_on_backup_host
 from tests.lab.repositories import ended
 from tests.lab.sites import PASSWORDS, Site
 
@@ -50,9 +50,28 @@ def test_a_server_that_is_down_fails_and_is_not_green(fresh_db1: Site) -> None:
     assert found["postgres-locked"]["passed"]
 
 
-def test_every_check_fails_on_what_it_is_for(fresh_db1: Site) -> None:
-    """Seventy faults are planted at once: each is found by its check, under its own name."""
-    site = fresh_db1
+def test_every_check_fails_on_what_it_is_for(site: Site) -> None:
+    """Ninety faults are planted at once: each is found by its check, under its own name."""
+    try:
+        plant_everywhere(site)
+        done = site.host_verb("verify", "--json")
+    finally:
+        site.put_back(["db1", "backup1"])
+    assert done.code == 3
+    for host, faults in (("db1", FAULTS), ("backup1", BACKUP_HOST_FAULTS)):
+        found = {one["id"]: one for one in done.json["checks"] if one["host"] == host}
+        assert found.keys() == {fault.check for fault in faults}
+        missed = [
+            (fault.check, found[fault.check]["observed"])
+            for fault in faults
+            if found[fault.check]["passed"] or fault.observed not in found[fault.check]["observed"]
+        ]
+        assert missed == []
+        assert all(one["hint"] for one in found.values())
+
+
+def plant_everywhere(site: Site) -> None:
+    """Make everything wrong on both hosts."""
     identities = parse_identities(site.identity.read_text())
     ca_key = bytes(unseal((site.pki / "ca/server-ca.key.age").read_bytes(), identities))
     wrong = site.pki / "clients/strongroom_backup@backup1.crt"
@@ -62,17 +81,7 @@ def test_every_check_fails_on_what_it_is_for(fresh_db1: Site) -> None:
         certificate=wrong.read_bytes(),
         key=wrong.with_suffix(".key").read_bytes(),
     )
-    done = site.host_verb("verify", "--host", "db1", "--json")
-    assert done.code == 3
-    found = {one["id"]: one for one in done.json["checks"]}
-    assert found.keys() == {fault.check for fault in FAULTS}
-    missed = [
-        (fault.check, found[fault.check]["observed"])
-        for fault in FAULTS
-        if found[fault.check]["passed"] or fault.observed not in found[fault.check]["observed"]
-    ]
-    assert missed == []
-    assert all(one["hint"] for one in found.values())
+    plant_on_backup_host(site.hosts, "backup1", ca_key=ca_key)
 
 
 def test_a_host_that_does_not_answer_fails_every_check(site: Site) -> None:

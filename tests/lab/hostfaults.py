@@ -1,4 +1,4 @@
-"""A database host on which everything is wrong that `host verify` looks for.
+"""Hosts on which everything is wrong that `host verify` looks for.
 
 Each fault names the check that has to find it, and a text that has to be in what was observed.
 """
@@ -54,6 +54,7 @@ password_encryption = md5
 listen_addresses = '*'
 superuser_reserved_connections = 2
 authentication_timeout = 120
+auth_delay.milliseconds = 0
 pgaudit.log = none
 archive_mode = on
 archive_command = 'false'
@@ -64,23 +65,40 @@ local all all trust
 host all all 0.0.0.0/0 md5
 hostssl portal portal_app 10.0.0.0/24 scram-sha-256
 """
-MACHINE = """
+EVERYWHERE = """
 set -e
 echo 'APT::Periodic::Unattended-Upgrade "0";' >/etc/apt/apt.conf.d/99-fault
-sed -i '/^Package: postgresql-15$/,/^$/s/^Version: .*/Version: 15.1-0local/' /var/lib/dpkg/status
-systemctl -q disable postgresql nftables
-rm /etc/systemd/system/postgresql@.service.d/*.conf
-systemctl daemon-reload
-usermod -p '$6$x$y' postgres
+systemctl -q disable nftables
+systemctl -q disable --now prometheus-node-exporter
 echo 'PGPASSWORD=guessed' >>/etc/environment
 echo "ALTER ROLE rogue PASSWORD 'guessed'" >/root/.psql_history
 echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/00-fault.conf
-echo 'postgres ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/postgres
 sysctl -qw net.ipv4.conf.all.accept_redirects=1
 printf '#!/bin/sh\\nexit 1\\n' >/usr/local/bin/systemd-detect-virt
 chmod 755 /usr/local/bin/systemd-detect-virt
 nft insert rule inet strongroom input tcp dport 4444 accept
 systemd-run -q --unit=stray python3 -m http.server 4444
+"""
+MACHINE = """
+set -e
+sed -i '/^Package: postgresql-15$/,/^$/s/^Version: .*/Version: 15.1-0local/' /var/lib/dpkg/status
+systemctl -q disable postgresql
+systemctl -q stop prometheus-postgres-exporter
+rm /etc/systemd/system/postgresql@.service.d/*.conf
+systemctl daemon-reload
+usermod -p '$6$x$y' postgres
+echo 'postgres ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/postgres
+"""
+BACKUP_HOST = """
+set -e
+echo 'strongroom ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/strongroom
+systemctl -q disable --now strongroom-daemon
+mkdir /etc/systemd/system/strongroom-daemon.service.d
+printf '[Service]\\nProtectSystem=no\\nPrivateUsers=no\\nSystemCallFilter=\\n' \\
+  >/etc/systemd/system/strongroom-daemon.service.d/fault.conf
+systemctl daemon-reload
+echo AGE-SECRET-KEY-1QQQQ >/root/identity.txt
+chmod 644 /etc/strongroom/tls/*.key
 """
 RESTART = f"""
 set -e
@@ -103,7 +121,29 @@ chmod 1777 /run/postgresql
 chmod 644 /var/log/postgresql/*
 touch {CONF}/postgresql.conf
 """
+FAULTS_EVERYWHERE = (
+    Fault(check="no-pgpassword", observed="/etc/environment"),
+    Fault(check="no-passwords-in-files", observed="/root/.psql_history"),
+    Fault(check="ssh-by-key", observed="permitrootlogin yes"),
+    Fault(check="sudoers", observed="may use sudo"),
+    Fault(check="sysctl", observed="accept_redirects = 1"),
+    Fault(check="time-synchronized", observed="not synchronized"),
+    Fault(check="automatic-updates", observed="off"),
+    Fault(check="packet-filter", observed="not loaded at boot"),
+    Fault(check="ports", observed="port 4444 answers"),
+    Fault(check="ca-key-absent", observed="/etc/ssl/private/ours.key"),
+    Fault(check="exporters", observed="prometheus-node-exporter is not enabled"),
+)
+BACKUP_HOST_FAULTS = (
+    *FAULTS_EVERYWHERE,
+    Fault(check="daemon", observed="not enabled, not running"),
+    Fault(check="daemon-exposure", observed="exposure 2."),
+    Fault(check="no-identity", observed="/root/identity.txt"),
+    Fault(check="mode-secrets", observed="strongroom_backup.key is -rw-r--r--"),
+)
 FAULTS = (
+    *FAULTS_EVERYWHERE,
+    Fault(check="exporter-sees-server", observed="pg_up is not 1"),
     Fault(check="package-origin", observed="no repository has it"),
     Fault(check="latest-minor", observed="15.1-0local where 15."),
     Fault(check="unit", observed="not enabled"),
@@ -115,16 +155,6 @@ FAULTS = (
     Fault(check="mode-socket", observed="drwxrwsrwt"),
     Fault(check="mode-log", observed="-rw-r--r--"),
     Fault(check="postgres-locked", observed="has a password"),
-    Fault(check="no-pgpassword", observed="/etc/environment"),
-    Fault(check="no-passwords-in-files", observed="/root/.psql_history"),
-    Fault(check="ssh-by-key", observed="permitrootlogin yes"),
-    Fault(check="sudoers", observed="postgres may use sudo"),
-    Fault(check="sysctl", observed="accept_redirects = 1"),
-    Fault(check="time-synchronized", observed="not synchronized"),
-    Fault(check="automatic-updates", observed="off"),
-    Fault(check="packet-filter", observed="not loaded at boot"),
-    Fault(check="ports", observed="port 4444 answers"),
-    Fault(check="ca-key-absent", observed="/etc/ssl/private/ours.key"),
     Fault(check="data-checksums", observed="off"),
     Fault(check="log-destination", observed="log_file_mode = 0644"),
     Fault(check="log-connections", observed="log_connections = off"),
@@ -136,6 +166,7 @@ FAULTS = (
     Fault(check="listen-addresses", observed="*"),
     Fault(check="connection-reserve", observed="2"),
     Fault(check="authentication-timeout", observed="120"),
+    Fault(check="authentication-delay", observed="auth_delay.milliseconds = 0"),
     Fault(check="pgaudit", observed="none"),
     Fault(check="running-configuration", observed="postgresql.conf is newer"),
     Fault(check="auto-conf", observed="work_mem = 5MB"),
@@ -188,6 +219,12 @@ def plant(hosts: Lab, name: str, *, ca_key: bytes, certificate: bytes, key: byte
     hosts.run(name, f"cat >{CONF}/tls/server.crt", stdin=certificate)
     hosts.run(name, f"cat >{CONF}/tls/server.key", stdin=key)
     hosts.write(name, "/etc/ssl/private/ours.key", ca_key, mode=0o600)
-    hosts.run(name, "bash -s", stdin=MACHINE.encode())
+    hosts.run(name, "bash -s", stdin=(EVERYWHERE + MACHINE).encode())
     address = hosts.address_of(name)
     hosts.run(name, "bash -s", stdin=RESTART.replace("ADDRESS", address).encode())
+
+
+def plant_on_backup_host(hosts: Lab, name: str, *, ca_key: bytes) -> None:
+    """Plant what can be wrong with a backup host."""
+    hosts.write(name, "/etc/ssl/private/ours.key", ca_key, mode=0o600)
+    hosts.run(name, "bash -s", stdin=(EVERYWHERE + BACKUP_HOST).encode())
