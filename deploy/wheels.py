@@ -10,11 +10,12 @@ import importlib.util
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from backup.errors import SettingsError
+from backup.errors import PostgresError, SettingsError
 from backup.postgres.process import Command, run
 
 _CHECKOUT: Final = Path(__file__).parents[1]
@@ -47,7 +48,12 @@ def collect(directory: Path, *, python: str, architecture: str) -> tuple[Path, .
         made = Path(name) / "wheels"
         made.mkdir()
         _build(Path(name) / "source", made)
-        _download(made, python=python, architecture=architecture)
+        try:
+            # All of them may lie there from the last time, with the right hashes.
+            offline = ("--no-index", "--find-links", str(directory))
+            _download(made, offline, python=python, architecture=architecture)
+        except PostgresError:
+            _download(made, (), python=python, architecture=architecture)
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.glob("*.whl"):
             old.unlink()
@@ -69,13 +75,13 @@ def _build(source: Path, into: Path) -> None:
     run(command, timeout=_LIMIT)
 
 
-def _download(into: Path, *, python: str, architecture: str) -> None:
+def _download(into: Path, source: Sequence[str], *, python: str, architecture: str) -> None:
     platforms = (f"manylinux_{version}_{architecture}" for version in _PLATFORMS)
     command = Command(
         label="fetching wheels",
         argv=(
             *_pip(),
-            *("download", "--quiet", "--disable-pip-version-check", "--no-deps"),
+            *("download", "--quiet", "--disable-pip-version-check", "--no-deps", *source),
             *("--only-binary=:all:", "--require-hashes", "--python-version", python),
             *(word for platform in platforms for word in ("--platform", platform)),
             *("--requirement", str(_LOCK), "--dest", str(into)),

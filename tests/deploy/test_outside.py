@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import urllib.request
+from pathlib import Path
+
 import pytest
 
-from tests.lab.sites import PASSWORDS, Site, conninfo, psql, with_client
+from tests.lab.repositories import ended
+from tests.lab.sites import PASSWORDS, Site, admin, conninfo, psql, with_client
 
 APP = PASSWORDS["portal_app"]
 
@@ -49,6 +53,30 @@ def test_nobody_else_comes_in(outside: Site, connection: str, message: str) -> N
     done = psql(outside.hosts, "app1", connection.replace("hostaddr=@", f"hostaddr={address}"))
     assert done.code == 2
     assert message in done.stderr
+
+
+def test_exporters_answer_the_monitoring_and_nobody_else(outside: Site, tmp_path: Path) -> None:
+    """Hosts, PostgreSQL and the daemon are watched, by a role that reads no table; with rules."""
+    hosts = outside.hosts
+    scraped = {
+        ("db1", 9100): 'strongroom_host_certificate_expiry_timestamp_seconds{certificate="server',
+        ("db1", 9187): "pg_up 1",
+        ("backup1", 9100): 'expiry_timestamp_seconds{certificate="client strongroom_backup"}',
+        ("backup1", 9188): "strongroom_expiry_timestamp_seconds{",
+    }
+    for (name, port), line in scraped.items():
+        url = f"http://{hosts.address_of(name)}:{port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert line in answer.read().decode()
+    knock = "timeout 2 bash -c 'exec 3<>/dev/tcp/{0}/{1}' 2>/dev/null && echo {0} {1} &"
+    tried = "".join(knock.format(*place) for place in (*scraped, ("db1", 5432)))
+    assert hosts.run("app1", f"{tried} wait").stdout.split() == ["db1", "5432"]
+    groups = "SELECT roleid::regrole FROM pg_auth_members WHERE member = 'prometheus'::regrole"
+    assert admin(outside, groups) == "pg_monitor"
+    for name in ("strongroom.rules.yml", "hosts.rules.yml"):
+        (tmp_path / name).write_bytes(hosts.read("backup1", f"/etc/strongroom/{name}"))
+        checked = ended(("promtool", "check", "rules", str(tmp_path / name)))
+        assert checked.code == 0, checked.stdout + checked.stderr
 
 
 def test_the_backup_role_needs_its_certificate(outside: Site) -> None:
