@@ -156,12 +156,13 @@ def test_wrong_input_is_refused_before_any_host_is_asked(
     assert "hint:" in done.stderr
 
 
-def test_an_expired_certificate_is_refused_before_any_host_is_asked(
+def test_an_expired_certificate_and_a_wrong_key_are_refused_before_any_host_is_asked(
     site: Site, tmp_path: Path
 ) -> None:
-    """It is named, and so is the command that makes a new one."""
+    """They are named, and so is the command that makes new ones."""
     pair = layout.server_pair(site.pki, "db1")
-    kept = pair.certificate.read_bytes()
+    client = layout.client_pair(site.pki, "strongroom_backup", "backup1")
+    kept, kept_key = pair.certificate.read_bytes(), client.key.read_bytes()
     identities = parse_identities(site.identity.read_text())
     expired = issue(
         pki.open_authorities(site.pki, identities)["server"],
@@ -171,14 +172,17 @@ def test_an_expired_certificate_is_refused_before_any_host_is_asked(
         lifetime=timedelta(days=90),
     )
     pair.certificate.write_bytes(encode_certificate(expired))
+    client.key.write_bytes(pair.key.read_bytes())
     try:
         nowhere = 'database_servers[0][1]["ssh_hostname"] = "192.0.2.1"'
         path = spoilt("", tmp_path, hosts=nowhere)
         done = site.operator.strongroom("host", "apply", "--yes", path)
     finally:
         pair.certificate.write_bytes(kept)
+        client.key.write_bytes(kept_key)
     assert done.code == 1
     assert "it ended on " in done.stderr
+    assert "the private key beside it is not its own" in done.stderr
     assert "strongroom host pki issue" in done.stderr
 
 

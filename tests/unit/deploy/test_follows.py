@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from deploy.core import backuphost, firewall, serverconfig, toml
+from deploy.core import backuphost, exporters, firewall, hba, serverconfig, toml
 from deploy.core.model import Estate
 from deploy.core.parse import InventoryHost, parse_estate
 from deploy.core.tuning import tune
@@ -83,6 +85,30 @@ def test_postgresql_is_open_to_whom_an_access_rule_admits(estate: Estate) -> Non
     ours = firewall.render_backup_host(estate, "backup1.example.org")
     assert "5432" not in ours
     assert "dport 9188" in ours
+
+
+def test_what_is_scraped_is_on_the_hosts_own_address(estate: Estate) -> None:
+    """The daemon's metrics too, unless its settings say otherwise; nothing without monitoring."""
+    address = ipaddress.ip_address("2001:db8::1")
+    assert "--web.listen-address=[2001:db8::1]:9100 " in exporters.node_exporter_options(address)
+    text = exporters.postgres_exporter_options(address, role="prometheus", port=5433)
+    assert "user=prometheus host=/run/postgresql port=5433 dbname=postgres" in text
+    assert "listen-address=[2001:db8::1]:9187" in text
+    ends = datetime(2026, 3, 1, tzinfo=UTC)
+    metrics = exporters.expiry_metrics({"server db1": ends})
+    assert f'{{certificate="server db1"}} {ends.timestamp():.0f}\n' in metrics
+    listen = f"{estate.backup_hosts[0].host.address}:9188"
+    assert estate.backup_hosts[0].settings["monitoring"] == {"listen": listen}
+    given = {"monitoring": {"listen": ""}}
+    done = backuphost.completed_settings(given, (), listen=listen)
+    assert done["monitoring"] == given["monitoring"]
+    assert "monitoring" not in backuphost.completed_settings({}, ())
+    server = estate.servers[0]
+    assert server.is_monitored
+    assert "prometheus" in {role.name for role in server.all_roles()}
+    unwatched = server.model_copy(update={"is_monitored": False})
+    assert "prometheus" not in {role.name for role in unwatched.all_roles()}
+    assert "prometheus" not in hba.render(hba.effective_rules(estate, unwatched))
 
 
 def test_a_declared_database_needs_no_connection_string(estate: Estate) -> None:
