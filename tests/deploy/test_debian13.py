@@ -34,6 +34,7 @@ def test_one_command_ends_with_a_proven_backup(trixie: Site) -> None:
     """It says so, and how long it took; what is in the database is the file's, of its owner."""
     (said,) = trixie.first_apply
     *_, proof, took = said.stdout.splitlines()
+    print(took)  # noqa: T201 - `pytest -s` quotes the time
     assert re.match(r"proven +backup1: portal: \S+: backed up, restored for a test: PASS", proof)
     assert re.fullmatch(r"from the beginning to a proven backup: [0-9.]+ .*", took)
     assert admin(trixie, "SHOW server_version").startswith("17.")

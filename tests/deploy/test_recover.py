@@ -182,6 +182,7 @@ def test_a_wiped_host_comes_back_with_its_data(proven: Site, tmp_path: Path) -> 
     key = proven.files / "audit.key"
     said = follow(proven, "host-lost", INVENTORY, AUDIT_KEY=key, REPORTS=tmp_path)
     assert "db1 is back after " in said
+    print(said)  # noqa: T201 - `pytest -s` quotes the time
     assert content(proven) == before
     (path,) = tmp_path.glob("host-recovery-db1-*.json")
     report = json.loads(path.read_bytes())
