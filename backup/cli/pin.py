@@ -18,6 +18,7 @@ from backup.cli.options import database_option, json_option, load_settings, sett
 @click.option("--reason", required=True, help="Why; it is shown wherever the backup is listed.")
 @settings_options
 @database_option
+@click.option("--copy", metavar="NAME", help="In this copy of the settings, not in the repository.")
 @click.option("--dry-run", is_flag=True, help="Say what would be pinned, and stop.")
 @json_option
 def command(
@@ -28,12 +29,14 @@ def command(
     repository: str | None,
     state_directory: Path | None,
     database: str | None,
+    copy: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Keep a backup (an id or `latest`) until `unpin`, whatever the policy says.
 
-    Who, when and why are written into the repository and the evidence log.
+    Who, when and why are written into the repository and the evidence log. Where the store locks,
+    everything of the backup gets a legal hold: nobody deletes it before it is lifted.
     """
     import getpass
     import platform
@@ -44,7 +47,7 @@ def command(
     from backup.journeys.pins import pin
 
     settings = load_settings(config, repository=repository, state_directory=state_directory)
-    opened = app.open_repository(settings)
+    opened = app.open_repository(settings, copy)
     key = opened.find(backup, database)
     if dry_run:
         click.echo(f"Would pin {key.id} of {key.database}")
@@ -56,6 +59,8 @@ def command(
         who=f"{getpass.getuser()}@{platform.node()}",
         why=reason,
         clock=lambda: datetime.now(UTC),
+        allowed=app.load_allowed_signers(settings, opened),
+        copy=copy,
     )
     if as_json:
         print_json({"pin": made, "is_new": is_new})

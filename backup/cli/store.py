@@ -27,9 +27,10 @@ def command() -> None:
 @settings_options
 @click.option(
     "--role",
-    type=click.Choice(["writer", "reader", "pruner"]),
+    type=click.Choice(["writer", "reader", "pruner", "keeper"]),
     required=True,
-    help="writer: the backup host; reader: who restores and tests; pruner: who may delete.",
+    help="writer: the backup host; reader: who restores and tests; pruner: who may delete;"
+    " keeper: who pins, and lifts the holds of pins.",
 )
 @click.option("--principal", required=True, metavar="ARN", help="The user that gets the rights.")
 def policy(

@@ -17,6 +17,7 @@ from backup.cli.options import database_option, json_option, load_settings, sett
 @click.argument("backup")
 @settings_options
 @database_option
+@click.option("--copy", metavar="NAME", help="In this copy of the settings, not in the repository.")
 @click.option("--dry-run", is_flag=True, help="Say whether there is a pin, and stop.")
 @json_option
 def command(
@@ -26,12 +27,14 @@ def command(
     repository: str | None,
     state_directory: Path | None,
     database: str | None,
+    copy: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Take the pin off a backup (an id or `latest`): the policy decides again whether it stays.
 
-    It goes with the next `strongroom prune --apply` that the policy lets it go with.
+    Legal holds are lifted, but for what other pinned backups need. The backup goes with the next
+    `strongroom prune --apply` that the policy lets it go with.
     """
     import getpass
     import platform
@@ -43,7 +46,7 @@ def command(
     from backup.repository.pins import read_pins
 
     settings = load_settings(config, repository=repository, state_directory=state_directory)
-    opened = app.open_repository(settings)
+    opened = app.open_repository(settings, copy)
     key = opened.find(backup, database)
     if dry_run:
         reason = read_pins(opened.store).get(key)
@@ -57,6 +60,8 @@ def command(
         app.require_log(settings, opened, "unpinning"),
         who=f"{getpass.getuser()}@{platform.node()}",
         now=datetime.now(UTC),
+        allowed=app.load_allowed_signers(settings, opened),
+        copy=copy,
     )
     if as_json:
         print_json({"backup_id": key.id.text, "was_pinned": was_pinned})

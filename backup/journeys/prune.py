@@ -231,8 +231,11 @@ class _Act:
         try:
             store.delete(key.manifest)
         except LockedError as error:
-            until = "for good" if error.until is None else f"until {error.until:%Y-%m-%d %H:%M} UTC"
-            self.done.spared[key] = f"locked by the store {until}"
+            self.done.spared[key] = (
+                "held by the store: a legal hold, which `strongroom unpin` lifts"
+                if error.until is None
+                else f"locked by the store until {error.until:%Y-%m-%d %H:%M} UTC"
+            )
             return
         # From here on the backup does not exist; what is left of it is swept if we die now.
         self._say(key)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from backup.repository.stores.s3options import ProfileName, S3Address
 
-Role: TypeAlias = Literal["writer", "reader", "pruner"]
+Role: TypeAlias = Literal["writer", "reader", "pruner", "keeper"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 # Statements with conditions that only Amazon's own store knows; elsewhere they would deny all.

@@ -27,14 +27,29 @@ def test_a_policy_is_for_this_user_and_bucket_alone(role: Role, profile: Profile
                 assert resource.startswith("arn:aws:s3:::firm/a/b/")
 
 
-@pytest.mark.parametrize("role", ["writer", "reader"])
+@pytest.mark.parametrize("role", ["writer", "reader", "keeper"])
 def test_only_a_pruner_deletes_data(role: Role) -> None:
-    """A writer gives back its leases, and that is all."""
+    """A writer gives back its leases, a keeper takes pins off, and that is all."""
     text = policy(role, S3Address(bucket="firm", prefix=""), principal=ARN, profile="aws")
     for statement in json.loads(text)["Statement"]:
         if statement["Effect"] == "Allow" and any("Delete" in one for one in statement["Action"]):
-            assert role == "writer"
-            assert statement["Resource"] == ["arn:aws:s3:::firm/leases/*"]
+            pins = ["arn:aws:s3:::firm/pins/*"] if role == "keeper" else []
+            assert role != "reader"
+            assert statement["Resource"] == ["arn:aws:s3:::firm/leases/*", *pins]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_a_keeper_lifts_holds_and_nobody_a_lock(role: Role) -> None:
+    """Who prunes can't lift what keeps it from pruning, and who keeps can't prune."""
+    text = policy(role, S3Address(bucket="firm", prefix=""), principal=ARN, profile="aws")
+    allowed = {
+        action
+        for statement in json.loads(text)["Statement"]
+        if statement["Effect"] == "Allow"
+        for action in statement["Action"]
+    }
+    assert ("s3:PutObjectLegalHold" in allowed) == (role == "keeper")
+    assert "s3:BypassGovernanceRetention" not in allowed
 
 
 def test_conditions_that_only_amazon_knows_are_left_out_elsewhere() -> None:

@@ -14,14 +14,22 @@ from botocore.exceptions import ClientError
 
 from backup.crypto.recipients import X25519Identity
 from backup.errors import LockedError, StoreError
-from backup.policies import Role, policy
+from backup.journeys.locks import objects_of
+from backup.journeys.pins import pin, unpin
+from backup.logmemory import open_log
+from backup.policies import ROLES, Role, policy
 from backup.postgres.dsn import Dsn
+from backup.repository.access import Repository
+from backup.repository.pins import read_pins
+from backup.repository.retention import Policy
 from backup.repository.stores.s3 import S3Store
 from backup.repository.stores.s3options import Lock, S3Address
 from tests.lab.buckets import S3Server
+from tests.lab.prunes import DAY, PruneLab
 from tests.lab.radosgw import new_user
 from tests.lab.repositories import Host
 from tests.lab.servers import LabServer
+from tests.samples import FILES, SIGNING_KEY, allowed
 
 LOCK = Lock(mode="compliance", duration=timedelta(hours=1))
 KEY = "chunks/3f/object"
@@ -42,16 +50,16 @@ class Users:
 
 @pytest.fixture(scope="module")
 def users(s3_servers: Any) -> Users:
-    """Three users of one bucket."""
+    """A user of each role, of one bucket."""
     return new_users(s3_servers.named("radosgw"))
 
 
 def new_users(server: S3Server) -> Users:
-    """Three users, whose rights are what `strongroom store policy` prints."""
+    """Users, whose rights are what `strongroom store policy` prints."""
     bucket = server.new_bucket(has_lock=True)
     address = S3Address(bucket=bucket, prefix="vault")
     statements, of_role = [], {}
-    for role in ("writer", "reader", "pruner"):
+    for role in ROLES:
         name = f"{role}-{bucket}"
         of_role[role] = replace(server, keys=new_user(server, name))
         text = policy(role, address, principal=f"arn:aws:iam:::user/{name}", profile="ceph")
@@ -207,3 +215,49 @@ def test_a_thief_reads_nothing_of_a_real_backup_and_destroys_none(
     assert host.strongroom(*out).code == 7
     assert host.strongroom(*out, "--identity", stranger).code == 7
     assert host.strongroom("verify", "--all").code == 0
+
+
+def test_a_pin_is_a_legal_hold_that_only_a_keeper_lifts(real_s3: S3Server, tmp_path: Path) -> None:
+    """All of a pinned backup is held; chunks that another pin needs stay held when one goes."""
+    users = new_users(real_s3)
+    for file in FILES:
+        users.store("writer").put(file.name, b"as init wrote it")
+    lab = PruneLab.make(users.store("writer"), tmp_path / "state")
+    content = lab.chance.randbytes(1200)
+    old, new = (lab.back_up(lab.now + n * DAY, content + bytes([n]) * 600) for n in (0, 1))
+    keeper = Repository(users.store("keeper"))
+    log = open_log(users.store("keeper"), keeper.id, SIGNING_KEY, lab.state)
+    both = {key: objects_of(keeper, keeper.manifest(key, allowed())) for key in (old, new)}
+    shared = {one for one in both[old] if one.startswith("chunks/")} & set(both[new])
+    assert shared
+
+    def held() -> set[str]:
+        store = users.store("reader")
+        return {name for names in both.values() for name in names if store.protection(name).is_held}
+
+    as_writer = Repository(users.store("writer"))
+    now = {"who": "ann@host", "allowed": allowed()}
+    with pytest.raises(StoreError, match=r"is pinned, but has no legal hold.*403"):
+        pin(as_writer, old, lab.log, why="audit", clock=lab.clock, **now)
+    assert held() == set()
+    assert read_pins(lab.store).keys() == {old}, "our own prune spares it all the same"
+    assert not pin(keeper, old, log, why="again", clock=lab.clock, **now)[1]
+    assert held() == set(both[old])
+    assert pin(keeper, new, log, why="audit", clock=lab.clock, **now)[1]
+    assert held() == set(both[old]) | set(both[new])
+
+    with pytest.raises(LockedError, match="a legal hold, which has no end"):
+        users.store("pruner").delete(old.manifest)
+    for role in ("writer", "reader", "pruner"):
+        with pytest.raises(StoreError, match="403"):
+            users.store(role).hold([old.manifest], is_held=False)
+    keeper.store.delete(f"pins/portal/{old.id}.json")
+    lab.policy, lab.store, lab.now = Policy(keep_last=1), users.store("pruner"), lab.now + 3 * DAY
+    assert lab.prune().spared[old].startswith("held by the store: a legal hold")
+    assert pin(keeper, old, log, why="audit", clock=lab.clock, **now)[1]
+    assert unpin(keeper, old, log, now=lab.now, **now)
+    assert held() == set(both[new])
+    keeper.store.delete(f"pins/portal/{new.id}.json")
+    assert unpin(keeper, new, log, now=lab.now, **now), "holds that were left without a pin"
+    assert held() == set()
+    assert not unpin(keeper, new, log, now=lab.now, **now)
