@@ -43,12 +43,16 @@ class Failing:
 
 
 class Gate:
-    """A port of loopback that leads to a server; `requests` are those that came."""
+    """A port of loopback that leads to a server; `requests` are those that came.
+
+    `asked_first` is how many waited for leave before they sent their body.
+    """
 
     def __init__(self, endpoint: str, failing: Failing | None) -> None:
         there = urlsplit(endpoint)
         assert there.scheme == "http"
         self.requests: list[str] = []
+        self.asked_first = 0
         self.failed = 0
         self.port = 0
         self._host, self._port = there.hostname or "", there.port or 80
@@ -107,6 +111,7 @@ class Gate:
         self.requests.append(head.partition(b"\r\n")[0].decode("ascii", "replace"))
         fault = self._due(len(self.requests))
         if b"100-continue" in head:
+            self.asked_first += 1
             # Told here, and not asked of the server: what it says would look like an answer.
             head = b"\r\n".join(
                 line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:")

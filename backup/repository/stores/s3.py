@@ -186,9 +186,7 @@ class S3Store:
         }
         if self._options.has_conditional_put:
             try:
-                bucket.attempt(
-                    doing, deadline, lambda: bucket.client.put_object(**arguments, IfNoneMatch="*")
-                )
+                bucket.put(doing, deadline, {**arguments, "IfNoneMatch": "*"})
             except TakenError:
                 # The first try may have been heard and only its answer lost.
                 if self._word(key) != word:
@@ -197,7 +195,7 @@ class S3Store:
         with self._creating[hash(key) % len(self._creating)]:
             if bucket.head(key) is not None:
                 raise self._exists(key)
-            bucket.attempt(doing, deadline, lambda: bucket.client.put_object(**arguments))
+            bucket.put(doing, deadline, arguments)
             if self._word(key) != word:
                 raise self._exists(key)
 

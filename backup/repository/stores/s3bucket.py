@@ -18,6 +18,7 @@ from backup.repository.stores.calls import Calls
 from backup.repository.stores.s3client import connect
 from backup.repository.stores.s3errors import BROKEN_OFF, FOREIGN, code_of, status_of, translated
 from backup.repository.stores.s3options import S3Address, S3Options
+from backup.repository.stores.s3put import QuickPut
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -44,7 +45,9 @@ class Bucket:
         self.address = address
         self._base = f"{address.prefix}/" if address.prefix else ""
         self.limit_seconds = options.timeout.total_seconds()
-        self.client: S3Client = connect(options)
+        connected = connect(options)
+        self.client: S3Client = connected.client
+        self._quick = QuickPut(connected, address.bucket)
         self._calls = Calls(f"s3 {address.bucket}")
 
     def name(self, key: str) -> str:
@@ -94,6 +97,14 @@ class Bucket:
                     raise translated(doing, error) from error
                 time.sleep(wait)
                 pause *= 2
+
+    def put(self, doing: str, deadline: float, arguments: Mapping[str, Any]) -> None:
+        """Put an object, as boto3's `put_object` does whose arguments these are.
+
+        Raises `TakenError` also where an earlier try of this very call was heard.
+        """
+        if not self._quick.try_put(arguments):
+            self.attempt(doing, deadline, lambda: self.client.put_object(**arguments))
 
     def late(self, doing: str) -> StoreError:
         """Return what to raise when there was no answer in time."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3  # noqa: TID251 - this module is boto3's home
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.loaders import Loader, create_loader
 
 from backup.repository.stores.s3options import S3Options
@@ -22,12 +25,27 @@ _READ_SECONDS = 30.0
 _SILENCES = 4  # in a row, within the time that a call may take
 
 
-def connect(options: S3Options) -> S3Client:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """A client, and what signs its requests; None: there is nothing to sign with."""
+
+    client: S3Client
+    credentials: Credentials | None
+    ca_file: Path | None
+    connect_seconds: float
+    read_seconds: float
+    connections: int
+
+
+def connect(options: S3Options) -> Connected:
     """Return a client; nothing is asked of the store yet."""
     credentials = options.credentials
     limit = options.timeout / timedelta(seconds=1)
+    connect_seconds = min(_CONNECT_SECONDS, limit)
+    read_seconds = min(_READ_SECONDS, limit / _SILENCES)
+    connections = options.connections * 4
     session = boto3.session.Session(botocore_session=_session())
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=options.endpoint,
         region_name=options.region or options.profile.region or session.region_name or "us-east-1",
@@ -35,9 +53,9 @@ def connect(options: S3Options) -> S3Client:
         aws_access_key_id=None if credentials is None else credentials.access_key_id,
         aws_secret_access_key=None if credentials is None else credentials.secret_access_key,
         config=Config(
-            connect_timeout=min(_CONNECT_SECONDS, limit),
-            read_timeout=min(_READ_SECONDS, limit / _SILENCES),
-            max_pool_connections=options.connections * 4,
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
+            max_pool_connections=connections,
             retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS},
             tcp_keepalive=True,
             # Trailers with checksums of its own are not understood by older servers.
@@ -48,6 +66,16 @@ def connect(options: S3Options) -> S3Client:
                 "payload_signing_enabled": True,
             },
         ),
+    )
+    return Connected(
+        client=client,
+        credentials=session.get_credentials()
+        if credentials is None
+        else Credentials(credentials.access_key_id, credentials.secret_access_key),
+        ca_file=options.ca_file,
+        connect_seconds=connect_seconds,
+        read_seconds=read_seconds,
+        connections=connections,
     )
 
 
