@@ -18,7 +18,9 @@ from backup.errors import KeyUnavailableError, SettingsError
 from backup.evidence.log import Claim, EvidenceLog
 from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
+from backup.journeys.copy import CopyRules
 from backup.journeys.create import Source
+from backup.journeys.demand import Demand
 from backup.journeys.prunelook import Rules, Sight
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
@@ -76,6 +78,15 @@ def open_copy(settings: Settings, copy: GivenCopy) -> Store:
         settings.credentials_directory,
         suffix=copy.name,
         longest=lockrules.longest(settings, copy),
+    )
+
+
+def copy_rules(settings: Settings, copy: GivenCopy) -> CopyRules:
+    """Return what a copy keeps, and how long it locks."""
+    own = copy.retention
+    return CopyRules(
+        retention=None if own is None else own.policy(settings.zone),
+        lock_rule=lambda database: lockrules.lock_rule(settings, database, copy),
     )
 
 
@@ -290,8 +301,32 @@ def restore_test_policy(settings: Settings) -> RestoreTestPolicy:
     )
 
 
-def examiner(settings: Settings, repository: Repository) -> Examiner:
-    """Return what a restore test needs: an identity to read with, keys to sign its report with."""
+def demand(
+    settings: Settings, repository: Repository, from_copy: str | None, locked_for: timedelta | None
+) -> Demand:
+    """Return what a restore test demands of where it reads; `locked_for` wins over the settings."""
+    if from_copy is None:
+        return Demand(locked_for=locked_for or settings.s3.require_locked)
+    (copy,) = copies(settings, from_copy)
+    wrong = None
+    if settings.repository is not None and storeaccess.is_same_place(
+        (settings.repository, settings.s3), (copy.repository, copy.s3 or settings.s3)
+    ):
+        wrong = f"{copy.repository} is the repository itself"
+    elif isinstance(repository.store, CopyView) and repository.store.is_of_another:
+        wrong = f"{copy.repository} holds repository {repository.id}, which is another one"
+    return Demand(
+        copy=copy.name,
+        wrong_place=wrong,
+        locked_for=locked_for or (copy.s3 or settings.s3).require_locked,
+    )
+
+
+def examiner(settings: Settings, repository: Repository, asked: Demand | None = None) -> Examiner:
+    """Return what a restore test needs: an identity to read with, keys to sign its report with.
+
+    `asked` is what is demanded of where it reads; None: what the settings demand of the repository.
+    """
     from backup.journeys.restoretest import Examiner  # noqa: PLC0415 - when it is asked for
     from backup.journeys.scratchlook import Workshop  # noqa: PLC0415
     from backup.journeys.stored import Trust  # noqa: PLC0415
@@ -328,6 +363,7 @@ def examiner(settings: Settings, repository: Repository) -> Examiner:
         state_directory=settings.state_directory,
         reports_directory=reports_directory(settings),
         version=VERSION,
+        demand=asked or demand(settings, repository, None, None),
     )
 
 

@@ -42,6 +42,17 @@ def open_store(
     return S3Store(S3Address.parse(address), options)
 
 
+def is_same_place(one: tuple[str, GivenS3], other: tuple[str, GivenS3]) -> bool:
+    """Whether two addresses, each with its settings, mean one place."""
+    return _place(*one) == _place(*other)
+
+
+def _place(address: str, s3: GivenS3) -> tuple[str, str]:
+    if address.startswith(SCHEME):
+        return (s3.endpoint or "").rstrip("/"), str(S3Address.parse(address))
+    return "", str(Path(address).expanduser().resolve())
+
+
 def s3_credentials(directory: Path | None, suffix: str | None = None) -> Credentials | None:
     """Return the access key in the credentials directory; None: boto3 finds one by itself."""
     if directory is None:

@@ -39,6 +39,7 @@ class GivenS3(BaseModel):
     lock: LockMode | None = None
     lock_for: Annotated[timedelta, Field(gt=timedelta())] | None = None
     lock_at_most: Annotated[timedelta, Field(ge=MINIMUM_LOCK)] = timedelta(days=365)
+    require_locked: Annotated[timedelta, Field(gt=timedelta())] | None = None
     connections: Annotated[int, Field(ge=1, le=64)] = 8
     timeout: Annotated[timedelta, Field(gt=timedelta())] = timedelta(minutes=2)
 

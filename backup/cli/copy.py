@@ -49,9 +49,10 @@ def command(
     results: list[dict[str, object]] = []
     problems: list[str] = []
     for one in app.copies(settings, name):
-        target = app.open_copy(settings, one)
+        target, rules = app.open_copy(settings, one), app.copy_rules(settings, one)
         if dry_run:
-            missing = plan(source, target, database)
+            rules = app.copy_rules(settings, one)
+            missing = plan(source, target, database, rules, now=datetime.now(UTC))
             results.append({"copy": one.name, "missing": [key.id.text for key in missing]})
             if not as_json:
                 click.echo(f"{one.name}: would copy {len(missing)} backups to {target.address}")
@@ -65,6 +66,7 @@ def command(
                 jobs=settings.jobs,
                 clock=lambda: datetime.now(UTC),
                 progress=progress,
+                rules=rules,
             )
         problems += [f"{bad.key.id}: {bad.error.message}" for bad in made.failed]
         results.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,11 @@ class _Command(click.Command):
 @settings_options
 @database_option
 @from_option
+@click.option(
+    "--require-locked",
+    metavar="DURATION",
+    help="INCONCLUSIVE unless nobody can delete any of it for so long (P30D).",
+)
 @signers_option
 @identity_option
 @click.option("-j", "--jobs", type=int, help="Sessions to use.  [default: cores, at most 4]")
@@ -91,6 +97,7 @@ def command(
     state_directory: Path | None,
     database: str | None,
     from_copy: str | None,
+    require_locked: str | None,
     allowed_signers: Path | None,
     identity: Path | None,
     jobs: int | None,
@@ -130,7 +137,8 @@ def command(
     if dry_run:
         _print_choice(opened, choice, database, as_json=as_json)
         return 0
-    examiner = app.examiner(_asked_of(settings, database), opened)
+    demand = app.demand(settings, opened, from_copy, _locked_for(require_locked))
+    examiner = app.examiner(_asked_of(settings, database), opened, demand)
     with watch(is_quiet=as_json) as progress:
         tested = interruptible.run(
             restore_test(
@@ -148,6 +156,17 @@ def command(
     else:
         _print_result(tested)
     return _exit_code(tested)
+
+
+def _locked_for(text: str | None) -> timedelta | None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from backup.sections import Duration
+
+    try:
+        return None if text is None else TypeAdapter[timedelta](Duration).validate_python(text)
+    except ValidationError as error:
+        raise click.BadParameter(f"--require-locked {text}: durations look like P30D") from error
 
 
 def _asked_of(settings: Settings, database: str | None) -> Settings:

@@ -1,6 +1,6 @@
 """The closed list of what a restore test asks, each with its level: `docs/verdict.md`.
 
-`schedule` and `off-site-copy` are asked by nothing yet: frameworks name them, and they stay open.
+`schedule` is asked by nothing yet: frameworks name it, and it stays open.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ LEVELS: Final[Mapping[str, int]] = {
     "smoke": 8,
     "rto": 8,
     "rpo": 8,
+    "off-site-copy": 9,
+    "locked": 9,
 }
-UNASKED: Final = frozenset({"schedule", "off-site-copy"})
+UNASKED: Final = frozenset({"schedule"})
 # What decides for itself whether it can be asked: by policy, by what is set, by what is installed.
-_OPTIONAL: Final = frozenset({"digests", "amcheck", "invariants", "smoke", "rto", "rpo"})
+_OPTIONAL: Final = frozenset(
+    {"digests", "amcheck", "invariants", "smoke", "rto", "rpo", "off-site-copy", "locked"}
+)
 
 
 def required(*asked: str) -> frozenset[str]:

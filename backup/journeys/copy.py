@@ -8,7 +8,7 @@ report: what was copied, and what could not be
 The copy is the same repository under the same id: the same keys and pins read it. Ended anywhere
 there are objects too many in the copy, never a manifest without all its objects. The evidence log
 stays with the repository; what it says is copied beside the backups, last, so that it tells of
-them all. Nothing is deleted from a copy here.
+them all. Nothing is deleted from a copy here; what its own retention would let go is not copied.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
-from backup.errors import IntegrityError, NotFoundError, SettingsError, StrongroomError
+from backup.errors import (
+    BusyError,
+    IntegrityError,
+    NotFoundError,
+    SettingsError,
+    StrongroomError,
+)
 from backup.journeys.copylog import copy_log, copy_pins
+from backup.journeys.locks import lock_new, promote
 from backup.journeys.progress import Progress
-from backup.leases import reading
+from backup.leases import HeldLease, held, reading
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.canonical import decode
 from backup.repository.chunks import ChunkRef, check_object
@@ -36,7 +43,11 @@ from backup.repository.layout import (
     chunk_object_key,
     parse_chunk_object_key,
 )
+from backup.repository.lease import read_leases
+from backup.repository.locking import LockRule
 from backup.repository.manifest import RepositoryDescription, sha256_hex
+from backup.repository.pins import read_pins
+from backup.repository.retention import BlockedPlan, Inventory, Policy, plan_retention
 from backup.repository.stores.base import LockingStore, Store
 
 # The description comes last: it exists exactly when the copy is a repository.
@@ -64,14 +75,47 @@ class Copied:
     log_objects: int
 
 
-def plan(source: Repository, target: Store, database: str | None) -> tuple[BackupKey, ...]:
-    """Return the backups that the copy has not, oldest first.
+def _no_rule(database: str) -> LockRule | None:
+    del database
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRules:
+    """What a copy keeps, and how long it locks; None: all, and as the store is opened."""
+
+    retention: Policy | None = None
+    lock_rule: Callable[[str], LockRule | None] = _no_rule
+
+
+ALL = CopyRules()
+
+
+def plan(
+    source: Repository,
+    target: Store,
+    database: str | None,
+    rules: CopyRules = ALL,
+    *,
+    now: datetime,
+) -> tuple[BackupKey, ...]:
+    """Return the backups that the copy has not and its retention keeps, oldest first.
 
     Raises `SettingsError` if there is another repository in its place.
     """
     there = _opened(source, target)
     present = set() if there is None else set(there.backups())
-    return tuple(key for key in source.backups(database) if key not in present)
+    missing = [key for key in source.backups(database) if key not in present]
+    if rules.retention is None or not missing:
+        return tuple(missing)
+    pinned = {**read_pins(target), **read_pins(source.store)}
+    # What a prune of the copy would delete at once; it decides over fewer, so it deletes no more.
+    decided = plan_retention(
+        Inventory(backups={*present, *missing}, pinned=pinned), rules.retention, now=now
+    )
+    kept = decided.refused.kept if isinstance(decided, BlockedPlan) else decided.kept
+    wanted = {one.key for one in kept}
+    return tuple(key for key in missing if key in wanted)
 
 
 def copy(
@@ -83,24 +127,32 @@ def copy(
     jobs: int,
     clock: Callable[[], datetime],
     progress: Progress,
+    rules: CopyRules = ALL,
 ) -> Copied:
     """Copy the backups that are missing; what is in the copy already is left as it is.
 
     A backup that is damaged, or that no pinned key signed, is not copied and does not keep the
-    others from it.
+    others from it. Raises `BusyError` if the copy is being pruned.
     """
-    missing = plan(source, target, database)
-    present = tuple(key for key in source.backups(database) if key not in set(missing))
-    run = _Run(source, target, allowed, jobs, progress)
-    with reading(source.store, "restore", missing, clock=clock):
-        if missing:
-            run.copy_files()
-        for key in missing:
-            run.copy_backup(key)
-    log_objects = 0
-    if missing or present:
-        copy_pins(source.store, target)
-        log_objects = copy_log(source.store, target)
+    with held(target, "backup", clock=clock) as lease:
+        # A prune that begins from now on sees the lease, and sweeps nothing.
+        _require_no_prune(target, clock())
+        missing = plan(source, target, database, rules, now=clock())
+        there = _opened(source, target)
+        present = () if there is None else tuple(there.backups(database))
+        run = _Run(source, target, allowed, jobs=jobs, progress=progress, lease=lease)
+        with reading(source.store, "restore", missing, clock=clock):
+            if missing:
+                run.copy_files()
+            for key in missing:
+                of_database = [one for one in (*present, *missing) if one.database == key.database]
+                lock_new(target, key, of_database, rules.lock_rule(key.database), now=clock())
+                run.copy_backup(key)
+        log_objects = 0
+        if missing or present:
+            copy_pins(source.store, target)
+            log_objects = copy_log(source.store, target)
+        _promote(target, allowed, rules, now=clock())
     return Copied(
         address=target.address,
         present=present,
@@ -110,6 +162,31 @@ def copy(
         object_bytes=run.object_bytes,
         log_objects=log_objects,
     )
+
+
+def _require_no_prune(target: Store, now: datetime) -> None:
+    for lease in read_leases(target, ["prune"]):
+        if lease.is_alive(now):
+            raise BusyError(
+                f"{target.address} is being pruned by {lease.holder}",
+                hint="copy again when that is over",
+            )
+
+
+def _promote(
+    target: Store, allowed: AllowedSigners | None, rules: CopyRules, *, now: datetime
+) -> None:
+    """Extend the locks of what the copy keeps longer than it looked when it was copied."""
+    try:
+        copy = Repository(target)
+    except NotFoundError:
+        return
+    by_database: dict[str, list[BackupKey]] = {}
+    for key in copy.backups():
+        by_database.setdefault(key.database, []).append(key)
+    pinned = read_pins(target)
+    for database, keys in by_database.items():
+        promote(copy, keys, allowed, rules.lock_rule(database), now=now, pinned=pinned)
 
 
 def _opened(source: Repository, target: Store) -> Repository | None:
@@ -134,9 +211,12 @@ class _Run:
         source: Repository,
         target: Store,
         allowed: AllowedSigners | None,
+        *,
         jobs: int,
         progress: Progress,
+        lease: HeldLease,
     ) -> None:
+        self._lease = lease
         self._source = source
         self._target = target
         self._allowed = allowed
@@ -192,6 +272,7 @@ class _Run:
         data = self._source.store.get(key.manifest)
         if sha256_hex(data) != signed.sha256:
             raise IntegrityError(f"{key.manifest} changed while it was being copied")
+        self._lease.check()
         self._target.put(key.manifest, data)
 
     def _copy_chunk(self, ref: ChunkRef) -> ChunkRef:

@@ -24,17 +24,15 @@ _log = logging.getLogger(__name__)
 def lock_new(
     store: Store,
     key: BackupKey,
-    earlier: Collection[BackupKey],
+    others: Collection[BackupKey],
     rule: LockRule | None,
     *,
     now: datetime,
 ) -> None:
-    """Have what is put from now on locked as long as the policy keeps this backup."""
+    """Have what is put from now on locked as long as the policy keeps this backup, or a day."""
     if rule is None or not isinstance(store, LockingStore):
         return
-    end = lock_ends([*earlier, key], rule, now=now).get(key)
-    if end is not None:
-        store.lock_until(end)
+    store.lock_until(lock_ends({*others, key}, rule, now=now).get(key, now))
 
 
 def lock_check(

@@ -26,6 +26,7 @@ from backup.evidence.selection import Choice, choose
 from backup.evidence.slot import Slot, answering
 from backup.evidence.verdict import Code, Word
 from backup.journeys.archives import open_backup
+from backup.journeys.demand import NO_DEMAND, Demand, hold_against
 from backup.journeys.progress import Progress
 from backup.journeys.reports import Published, publish
 from backup.journeys.scratchlook import Seen, Workshop
@@ -60,6 +61,7 @@ class Examiner:
     state_directory: Path
     reports_directory: Path
     version: str
+    demand: Demand = NO_DEMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,17 @@ async def _examine(
         )
         if signed is None:
             return None, None
+        await to_end(
+            partial(
+                hold_against,
+                repository,
+                signed,
+                examiner.demand,
+                record,
+                now=started,
+                jobs=examiner.workshop.jobs,
+            )
+        )
         await to_end(
             partial(
                 read_objects,
@@ -225,6 +238,7 @@ def _begin(
             log=None if begun is None else begun.head,
             log_started_seq=None if begun is None else begun.entry.seq,
             key_id=examiner.keys.signing_key.public_key.fingerprint,
+            demanded=examiner.demand.asked,
         ),
         trust=trust,
         log=before if begun is None else read_log(repository.store, before),

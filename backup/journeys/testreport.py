@@ -56,6 +56,7 @@ class Circumstances:
     log: LogHead | None
     log_started_seq: int | None
     key_id: str
+    demanded: tuple[str, ...] = ()
 
 
 def compose(around: Circumstances, record: Record, seen: Seen | None, now: datetime) -> Report:
@@ -68,7 +69,7 @@ def compose(around: Circumstances, record: Record, seen: Seen | None, now: datet
     scope, held = _tables(seen)
     verdict = judge(
         checks,
-        required=required(*_asked(policy, around.selection, seen)),
+        required=required(*_asked(policy, around.selection, seen), *around.demanded),
         tables_in_scope=scope,
         tables_compared=held,
         waivers=policy.waivers,

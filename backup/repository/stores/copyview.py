@@ -28,6 +28,7 @@ class CopyView:
         self._open_home = open_home
         self._home: Store | None = None
         self._lost: str | None = None
+        self._is_of_another = False
 
     @property
     def address(self) -> str:
@@ -39,6 +40,12 @@ class CopyView:
         """Why the repository itself, and so its log, can't be had; None: it is there."""
         self._look_for_home()
         return self._lost
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether the repository is there, and another one than the copy is of."""
+        self._look_for_home()
+        return self._is_of_another
 
     def put(self, key: str, data: Buffer, *, durable: bool = True) -> None:
         """Write an object; see `Store.put`. No log is begun where the repository is lost."""
@@ -115,6 +122,7 @@ class CopyView:
                 if home.get(REPOSITORY_KEY) == self._copy.get(REPOSITORY_KEY):
                     self._home = home
                 else:
+                    self._is_of_another = True
                     self._lost = f"{home.address} is not the repository that this is a copy of"
             except StrongroomError as error:
                 self._lost = error.message
