@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from backup import keyring, lockrules, logmemory, storeaccess
 from backup.crypto.allowed_signers import AllowedSigners
-from backup.crypto.recipients import Identity, Recipient, parse_identities, parse_recipient
+from backup.crypto.recipients import KeyPair, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
 from backup.evidence.log import Claim, EvidenceLog
 from backup.journeys import archives
@@ -113,7 +113,7 @@ def load_allowed_signers(settings: Settings, repository: Repository) -> AllowedS
     )
 
 
-def load_identities(path: Path | None) -> tuple[Identity, ...]:
+def load_identities(path: Path | None) -> tuple[KeyPair, ...]:
     """Return the identities in a file of age's own format. Raises `KeyUnavailableError`."""
     if path is None:
         raise KeyUnavailableError(
@@ -322,7 +322,15 @@ def demand(
     )
 
 
-def examiner(settings: Settings, repository: Repository, asked: Demand | None = None) -> Examiner:
+def examiner(
+    settings: Settings,
+    repository: Repository,
+    asked: Demand | None = None,
+    *,
+    escrow: str | None = None,
+    table_parallel: int | None = None,
+    policy_now: Callable[[], RestoreTestPolicy | None] | None = None,
+) -> Examiner:
     """Return what a restore test needs: an identity to read with, keys to sign its report with.
 
     `asked` is what is demanded of where it reads; None: what the settings demand of the repository.
@@ -343,7 +351,8 @@ def examiner(settings: Settings, repository: Repository, asked: Demand | None = 
             is_log_lost=lost is not None,
         ),
         identities=identities,
-        key_source=f"identity file {settings.identity}",
+        key_source=f"identity file {settings.identity}, of"
+        f" {', '.join(one.recipient.fingerprint for one in identities)}",
         keys=keys,
         log=None
         if lost is not None
@@ -356,10 +365,13 @@ def examiner(settings: Settings, repository: Repository, asked: Demand | None = 
             user=getpass.getuser(),
             operating_system=platform.platform(),
             jobs=settings.jobs,
+            table_parallel=table_parallel,
             stall_timeout=settings.stall_timeout,
             tool_directories=settings.tool_directories,
             directory=settings.scratch_directory,
         ),
+        escrow=escrow,
+        policy_now=policy_now,
         state_directory=settings.state_directory,
         reports_directory=reports_directory(settings),
         version=VERSION,

@@ -11,12 +11,14 @@ import click
 from backup.cli.options import (
     any_path,
     database_option,
+    existing_file,
     json_option,
     load_settings,
     settings_options,
     signers_option,
     slot_option,
 )
+from backup.cli.reportpack import verify_pack
 
 if TYPE_CHECKING:
     from backup.evidence.bundlecheck import CheckedBundle
@@ -201,10 +203,16 @@ def render(
     short_help="Verify an evidence bundle.",
     epilog="Example: strongroom report verify evidence.zip --allowed-signers allowed_signers",
 )
-@click.argument("bundle", metavar="BUNDLE|ID")
+@click.argument("bundle", metavar="BUNDLE|ID|PACK")
 @settings_options
 @directory_option
 @signers_option
+@click.option(
+    "--earlier",
+    type=existing_file,
+    metavar="FILE",
+    help="A checkpoint.note that you kept: the log of a period pack must begin with it.",
+)
 @json_option
 def verify(
     *,
@@ -214,11 +222,13 @@ def verify(
     state_directory: Path | None,
     reports_directory: Path | None,
     allowed_signers: Path | None,
+    earlier: Path | None,
     as_json: bool,
 ) -> None:
     """Verify that a pinned key signed a bundle, and that all that is in it agrees.
 
-    Sums, signatures, the backup's manifest, the entries in the evidence log, the table. Exit code
+    Sums, signatures, the backup's manifest, the entries in the evidence log, the table. Of a period
+    pack (a directory): that all it says follows from the log, which must be whole. Exit code
     3 means that something is wrong, 11 (UNPINNED) that nothing here says whose signature counts.
     That a report is genuine does not mean that the restore test passed.
     """
@@ -226,6 +236,11 @@ def verify(
     from backup.journeys.reports import find_bundle
 
     settings = _settings(config, repository, state_directory, reports_directory, allowed_signers)
+    if Path(bundle).is_dir():
+        verify_pack(settings, Path(bundle), earlier, as_json=as_json)
+        return
+    if earlier is not None:
+        raise click.UsageError("--earlier goes with a period pack, which holds the whole log")
     data = find_bundle(_directory(settings), bundle)
     checked = _verified(settings, data, bundle, as_json=as_json)
     report = checked.report

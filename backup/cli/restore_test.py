@@ -19,7 +19,7 @@ from backup.cli.options import (
     signers_option,
     slot_option,
 )
-from backup.errors import StrongroomError
+from backup.errors import SettingsError, StrongroomError
 
 if TYPE_CHECKING:
     from backup.evidence.selection import Choice
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backup.journeys.restoretest import Concluded
     from backup.repository.access import Repository
     from backup.settings import Settings
+    from backup.testpolicy import RestoreTestPolicy
 
 COULD_NOT_START = 3
 _INCONCLUSIVE = 2
@@ -82,6 +83,17 @@ class _Command(click.Command):
 @signers_option
 @identity_option
 @click.option("-j", "--jobs", type=int, help="Sessions to use.  [default: cores, at most 4]")
+@click.option(
+    "--table-parallel",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Tables to count and digest at once.  [default: as --jobs]",
+)
+@click.option(
+    "--escrow",
+    metavar="FINGERPRINT",
+    help="Of the recipient (SHA256:…, as `show` prints it) whose identity has to open it alone.",
+)
 @click.option("--scratch-directory", type=any_path, help="Where to restore to.  [default: TMPDIR]")
 @click.option("--reports-directory", type=any_path, help="Where the report goes.")
 @click.option("--dry-run", is_flag=True, help="Say which backup it would be, and stop.")
@@ -101,6 +113,8 @@ def command(
     allowed_signers: Path | None,
     identity: Path | None,
     jobs: int | None,
+    table_parallel: int | None,
+    escrow: str | None,
     scratch_directory: Path | None,
     reports_directory: Path | None,
     dry_run: bool,
@@ -123,22 +137,39 @@ def command(
     from backup.journeys.restoretest import restore_test
 
     choice = _choice(backup, rule, seed)
-    settings = load_settings(
-        config,
-        repository=repository,
-        state_directory=state_directory,
-        allowed_signers=allowed_signers,
-        identity=identity,
-        jobs=jobs,
-        scratch_directory=scratch_directory,
-        reports_directory=reports_directory,
-    )
+
+    def read_settings() -> Settings:
+        return load_settings(
+            config,
+            repository=repository,
+            state_directory=state_directory,
+            allowed_signers=allowed_signers,
+            identity=identity,
+            jobs=jobs,
+            scratch_directory=scratch_directory,
+            reports_directory=reports_directory,
+        )
+
+    def policy_now() -> RestoreTestPolicy | None:
+        try:
+            return app.restore_test_policy(_asked_of(read_settings(), database))
+        except (SettingsError, click.UsageError):
+            return None
+
+    settings = read_settings()
     opened = app.open_repository(settings, from_copy)
     if dry_run:
         _print_choice(opened, choice, database, as_json=as_json)
         return 0
     demand = app.demand(settings, opened, from_copy, _locked_for(require_locked))
-    examiner = app.examiner(_asked_of(settings, database), opened, demand)
+    examiner = app.examiner(
+        _asked_of(settings, database),
+        opened,
+        demand,
+        escrow=escrow,
+        table_parallel=table_parallel,
+        policy_now=policy_now,
+    )
     with watch(is_quiet=as_json) as progress:
         tested = interruptible.run(
             restore_test(

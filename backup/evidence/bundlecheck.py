@@ -5,7 +5,7 @@ The second reader of a bundle beside its own `verify.py`; the two share nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +68,12 @@ def check_bundle(data: bytes, allowed: AllowedSigners | None) -> CheckedBundle:
     if REPORT not in members:
         raise IntegrityError(f"the bundle holds no {REPORT}")
     report = decode(Report, members[REPORT], REPORT)
-    wrong: list[str] = [*_wrong_sums(members)]
+    wrong: list[str] = [*wrong_sums(members, ALWAYS)]
+    wrong += [
+        f"some of {', '.join(sorted(pair))} are missing"
+        for pair in _PAIRS
+        if pair & members.keys() and not pair <= members.keys()
+    ]
     signer = None
     for name in (REPORT, SUMS):
         with _noting(wrong):
@@ -106,23 +111,21 @@ def is_rendering(data: bytes) -> bool:
     ) == render_tables(report)
 
 
-def _wrong_sums(members: Mapping[str, bytes]) -> Iterator[str]:
+def wrong_sums(members: Mapping[str, bytes], always: Collection[str]) -> Iterator[str]:
+    """Yield where the files are not those of the list of sums; `always` are those that must be."""
     listed: dict[str, str] = {}
     for line in members.get(SUMS, b"").decode("ascii", "replace").splitlines():
         digest, _, name = line.partition("  ")
         if name in listed:
             yield f"{SUMS} lists {name} twice"
         listed[name] = digest
-    for name in sorted(listed.keys() | ALWAYS - {SUMS, SUMS_SIGNATURE}):
+    for name in sorted(listed.keys() | set(always) - {SUMS, SUMS_SIGNATURE}):
         if name not in members:
             yield f"{name} is missing"
         elif name in listed and sha256_hex(members[name]) != listed[name]:
             yield f"{name} is not the file that was listed"
     for name in sorted(members.keys() - listed.keys() - {SUMS, SUMS_SIGNATURE}):
         yield f"{name} is not listed in {SUMS}"
-    for pair in _PAIRS:
-        if pair & members.keys() and not pair <= members.keys():
-            yield f"some of {', '.join(sorted(pair))} are missing"
 
 
 def _signer(

@@ -44,6 +44,7 @@ _KINDS: dict[str, Kind] = {
     "restore-test-oldest": "restore test",
     "restore-test-random": "restore test",
 }
+RESTORE_TESTS = frozenset(job for job, kind in _KINDS.items() if kind == "restore test")
 _STARTS: dict[EntryType, Kind] = {
     EntryType.BACKUP_STARTED: "backup",
     EntryType.RESTORE_TEST_STARTED: "restore test",

@@ -24,8 +24,15 @@ from backup.evidence.render.period import (
 from backup.evidence.report import REPORT_NAMESPACE
 from backup.repository.canonical import encode
 
-_LOG = "log.jsonl"
+LOG = "log.jsonl"
 _VERIFIER = "verify-log.py"
+# What a pack consists of, beside the sums and their signature.
+PACK = frozenset(
+    {
+        *(PERIOD, "period.html", "population.csv", "coverage.csv", "exceptions.csv"),
+        *(LOG, CHECKPOINT, CLAIMED, _VERIFIER, READ_ME),
+    }
+)
 
 
 def encode_pack(period: Period, log: StoredLog, seal: Seal) -> dict[str, bytes]:
@@ -39,7 +46,7 @@ def encode_pack(period: Period, log: StoredLog, seal: Seal) -> dict[str, bytes]:
         "population.csv": render_population(period),
         "coverage.csv": render_coverage(period),
         "exceptions.csv": render_exceptions(period),
-        _LOG: b"".join(line + b"\n" for line in lines),
+        LOG: b"".join(line + b"\n" for line in lines),
         CHECKPOINT: notes.get(period.log.size, b""),
         CLAIMED: claimed(seal),
         _VERIFIER: stock_verifier(_VERIFIER),

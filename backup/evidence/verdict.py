@@ -181,13 +181,16 @@ def judge(
     seal: int,
     at: datetime,
     is_stopped: bool = False,
+    doubts: Sequence[Finding] = (),
 ) -> Verdict:
     """Return the verdict: the worst of all findings that nobody answers for at this time.
 
     `required` are the ids of checks that must have run; more may have. `is_stopped`: the test
-    ended at what it found, so that what did not run after it is no finding of its own.
+    ended at what it found, so that what did not run after it is no finding of its own. `doubts`
+    are about the test itself, not about what it looked at.
     """
     found = [_waived(finding, waivers, at) for check in checks for finding in check.findings]
+    found += [_waived(finding, waivers, at) for finding in doubts]
     if not (is_stopped and any(finding.waiver is None for finding in found)):
         gaps = _gaps(checks, required, tables_in_scope, tables_compared)
         found += [_waived(finding, waivers, at) for finding in gaps]

@@ -171,3 +171,13 @@ def _reports(directory: Path) -> dict[str, Report]:
         if one.report is not None:
             found[sha256_hex(decode_zip(one.path.read_bytes())[REPORT])] = one.report
     return found
+
+
+def read_pack(directory: Path) -> dict[str, bytes]:
+    """Return the files of a pack by name. Raises `IntegrityError` for what is no plain file."""
+    members = {}
+    for path in sorted(directory.iterdir()):
+        if path.is_symlink() or not path.is_file():
+            raise IntegrityError(f"{path.name} in {directory} is no plain file")
+        members[path.name] = path.read_bytes()
+    return members

@@ -10,13 +10,13 @@ the next test says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from backup.crypto.recipients import Identity
+from backup.crypto.recipients import KeyPair
 from backup.errors import IntegrityError, NotFoundError, StrongroomError
 from backup.evidence.controls import load_framework
 from backup.evidence.entry import Detail, Entry, EntryType
@@ -24,7 +24,7 @@ from backup.evidence.log import EvidenceLog, StoredLog, read_log
 from backup.evidence.report import Report, Selection, TestedBackup
 from backup.evidence.selection import Choice, choose
 from backup.evidence.slot import Slot, answering
-from backup.evidence.verdict import Code, Word
+from backup.evidence.verdict import Code, Finding, Word
 from backup.journeys.archives import open_backup
 from backup.journeys.demand import NO_DEMAND, Demand, hold_against
 from backup.journeys.progress import Progress
@@ -47,12 +47,14 @@ from backup.testpolicy import RestoreTestPolicy
 class Examiner:
     """Who tests: what it reads with, what it signs with, what it asks, where it works.
 
-    `log` None: it is lost, with the repository whose copy is tested.
+    `log` None: it is lost, with the repository whose copy is tested. `escrow` is the fingerprint
+    of the recipient whose identity has to do it alone. `policy_now` is asked at the end what the
+    settings say then; None: they can't be read.
     """
 
     repository: Repository
     trust: Trust
-    identities: tuple[Identity, ...]
+    identities: tuple[KeyPair, ...]
     key_source: str
     keys: WritingKeys
     log: EvidenceLog | None
@@ -62,6 +64,8 @@ class Examiner:
     reports_directory: Path
     version: str
     demand: Demand = NO_DEMAND
+    escrow: str | None = None
+    policy_now: Callable[[], RestoreTestPolicy | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,11 @@ async def restore_test(
             record = Record(clock)
             with reading(examiner.repository.store, "restore-test", [begun.key], clock=clock):
                 signed, seen = await _examine(examiner, begun, record, clock, progress)
-            around = replace(begun.around, backup=_tested(examiner, begun.key, signed))
+            around = replace(
+                begun.around,
+                backup=_tested(examiner, begun.key, signed),
+                doubts=tuple(doubts(examiner)),
+            )
             report = compose(around, record, seen, clock())
             published = await to_end(partial(_publish, examiner, begun, report, clock))
         except BaseException as error:
@@ -186,6 +194,27 @@ async def _examine(
         progress=progress,
     )
     return signed, seen
+
+
+def doubts(examiner: Examiner) -> Iterator[Finding]:
+    """Yield what makes a test prove less than it was to prove, whatever it found."""
+    held = {one.recipient.fingerprint for one in examiner.identities}
+    if examiner.escrow is not None and held != {examiner.escrow}:
+        yield Finding(
+            code=Code.HOT_KEY_ONLY,
+            what="identity",
+            expected=f"that of recipient {examiner.escrow} alone",
+            observed=", ".join(sorted(held)),
+        )
+    if examiner.policy_now is not None:
+        now = examiner.policy_now()
+        if now is None or now.sha256 != examiner.policy.sha256:
+            yield Finding(
+                code=Code.POLICY_CHANGED_MID_RUN,
+                what="settings",
+                expected=f"policy {examiner.policy.sha256}",
+                observed="settings that can't be read" if now is None else f"policy {now.sha256}",
+            )
 
 
 def _begin(

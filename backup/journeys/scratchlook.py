@@ -30,13 +30,17 @@ _ISOLATION = "a cluster of its own: a unix socket in a directory of mode 0700, n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """Where and how a backup is restored for a test."""
+    """Where and how a backup is restored for a test.
+
+    `jobs` restore at once; `table_parallel` tables are counted and digested at once, None: as many.
+    """
 
     host: str
     user: str
     operating_system: str
     jobs: int
     stall_timeout: timedelta
+    table_parallel: int | None = None
     tool_directories: tuple[Path, ...] = ()
     directory: Path | None = None
 
@@ -68,7 +72,9 @@ async def look(
         with record.phase("observe"):
             async with hold_snapshot(database, application_name=APPLICATION) as snapshot:
                 observed = await snapshot.catalog(
-                    jobs=workshop.jobs, digest_salt=salt, tool_directories=(tools.bin,)
+                    jobs=workshop.table_parallel or workshop.jobs,
+                    digest_salt=salt,
+                    tool_directories=(tools.bin,),
                 )
                 version = snapshot.server.version
         with record.phase("compare"):

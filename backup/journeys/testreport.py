@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from backup.evidence.checks import completed, required
 from backup.evidence.comparison import compared, sequence_results, table_results
@@ -21,7 +22,7 @@ from backup.evidence.report import (
     Trigger,
 )
 from backup.evidence.slot import Slot
-from backup.evidence.verdict import Check, Code, Finding, judge
+from backup.evidence.verdict import Check, Code, Finding, Word, judge
 from backup.journeys.scratchlook import Seen
 from backup.journeys.testrecord import Record, milliseconds
 from backup.repository.access import SignedManifest
@@ -57,6 +58,7 @@ class Circumstances:
     log_started_seq: int | None
     key_id: str
     demanded: tuple[str, ...] = ()
+    doubts: tuple[Finding, ...] = ()
 
 
 def compose(around: Circumstances, record: Record, seen: Seen | None, now: datetime) -> Report:
@@ -67,7 +69,8 @@ def compose(around: Circumstances, record: Record, seen: Seen | None, now: datet
     _judge_objectives(record, objectives, around.selection)
     checks = completed(record.checks, _STOPPED)
     scope, held = _tables(seen)
-    verdict = judge(
+    judged = partial(
+        judge,
         checks,
         required=required(*_asked(policy, around.selection, seen), *around.demanded),
         tables_in_scope=scope,
@@ -77,6 +80,9 @@ def compose(around: Circumstances, record: Record, seen: Seen | None, now: datet
         at=around.started,
         is_stopped=record.is_stopped or _is_empty(checks),
     )
+    verdict = judged(doubts=around.doubts)
+    if verdict.word is Word.PASS:
+        verdict = judged(doubts=(*around.doubts, *_failed_before(around)))
     both = None if seen is None or seen.observed is None else (seen.expected, seen.observed)
     return Report(
         format=1,
@@ -300,6 +306,25 @@ def _limits(
 
 def _is_empty(checks: Sequence[Check]) -> bool:
     return any(finding.code is Code.EMPTY_RESTORE for check in checks for finding in check.findings)
+
+
+def _failed_before(around: Circumstances) -> Iterator[Finding]:
+    """Yield the tests that answered this slot with FAIL: a second try does not undo a first."""
+    if around.slot is None:
+        return
+    for entry in around.entries:
+        if (
+            entry.type is EntryType.RESTORE_TEST_FINISHED
+            and entry.details.get("verdict") == Word.FAIL.value
+            and entry.details.get("database") == around.backup.database
+            and around.slot.details.items() <= entry.details.items()
+        ):
+            yield Finding(
+                code=Code.RETRY_AFTER_FAIL,
+                what=f"slot {around.slot.text}",
+                expected="one test that passes",
+                observed=f"report {entry.details.get('report')} says FAIL",
+            )
 
 
 def _times_begun(around: Circumstances) -> int:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup import keyring, logmemory
-from backup.crypto.recipients import Identity
+from backup.crypto.recipients import KeyPair
 from backup.evidence.entry import EntryType
 from backup.evidence.log import Claim, EvidenceLog
 from backup.evidence.report import Report
 from backup.evidence.selection import Choice
+from backup.evidence.slot import Slot
 from backup.journeys.create import Created
-from backup.journeys.progress import Silent
+from backup.journeys.progress import Progress, Silent
 from backup.journeys.restoretest import Concluded, Examiner, restore_test
 from backup.journeys.scratchlook import Workshop
 from backup.journeys.stored import Trust
@@ -133,7 +134,7 @@ def examiner_of(
     repository: LabRepository,
     *,
     policy: RestoreTestPolicy | None = None,
-    identities: tuple[Identity, ...] | None = None,
+    identities: tuple[KeyPair, ...] | None = None,
     is_pinned: bool = True,
     scratch: Path | None = None,
 ) -> Examiner:
@@ -170,26 +171,35 @@ def run_restore_test(
     backup_id: str | None = None,
     *,
     policy: RestoreTestPolicy | None = None,
-    identities: tuple[Identity, ...] | None = None,
+    identities: tuple[KeyPair, ...] | None = None,
     is_pinned: bool = True,
     database: str | None = None,
     scratch: Path | None = None,
+    change: Callable[[Examiner], Examiner] = lambda examiner: examiner,
+    slot: Slot | None = None,
+    progress: Progress | None = None,
 ) -> Concluded:
-    """Test a backup, or the newest, by the journey that the command line calls."""
+    """Test a backup, or the newest, by the journey that the command line calls.
+
+    By who is as `change` makes him of the host that tests; as the answer of a slot.
+    """
     return asyncio.run(
         restore_test(
-            examiner_of(
-                repository,
-                policy=policy,
-                identities=identities,
-                is_pinned=is_pinned,
-                scratch=scratch,
+            change(
+                examiner_of(
+                    repository,
+                    policy=policy,
+                    identities=identities,
+                    is_pinned=is_pinned,
+                    scratch=scratch,
+                )
             ),
             Choice(rule="named", backup_id=backup_id) if backup_id else Choice(rule="latest"),
             database=database,
             clock=lambda: datetime.now(UTC),
             random=os.urandom,
-            progress=Silent(),
+            progress=progress or Silent(),
+            slot=slot,
         )
     )
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
-from backup.evidence.period import Happening, Period, Scheduled
+from backup.evidence.period import RESTORE_TESTS, Happening, Period, Scheduled
 from backup.evidence.render import charts, words
 from backup.evidence.render.conclusion import ROWS_COUNTED, Status
-from backup.evidence.verdict import Word
+from backup.evidence.verdict import Code, Word
 
+# Where no schedule of restore tests is kept, what a test proves counts this long.
+PROOF_LASTS: Final = timedelta(days=35)
 # Outcomes that somebody has to answer for.
 BAD = frozenset({"failed", "missed", "unaccounted"})
 _WORST = (Status.AT_RISK, Status.NOT_PROVEN, Status.RECOVERABLE)
@@ -85,21 +89,40 @@ def _answer(period: Period, name: str) -> Answer:
     happened = [one for one in period.happenings if one.database == name]
     tests = [one for one in happened if one.kind == "restore test" and one.outcome == "finished"]
     schedules = [one for one in period.schedules if one.database == name]
+    stale = _stale(period, tests, schedules)
     return Answer(
         name=name,
-        status=_status(tests, schedules),
-        sentence=" ".join(_sentences(happened, tests, schedules)),
+        status=_status(tests, schedules, is_stale=stale is not None),
+        sentence=" ".join([*_sentences(happened, tests, schedules), *filter(None, [stale])]),
     )
 
 
-def _status(tests: Sequence[Happening], schedules: Sequence[Scheduled]) -> Status:
+def _stale(
+    period: Period, tests: Sequence[Happening], schedules: Sequence[Scheduled]
+) -> str | None:
+    """Return what is said of a newest test that is too old to tell anything of the end."""
+    end = min(period.last, period.judged_at)
+    kept = [one for one in schedules if one.job in RESTORE_TESTS and one.until is None]
+    is_kept = bool(kept) and not any(one.missed or one.unaccounted for one in kept)
+    if not tests or is_kept or end - tests[-1].at <= PROOF_LASTS:
+        return None
+    return (
+        f"{Code.STALE.value}: that is {(end - tests[-1].at).days} days before the end, and no"
+        " schedule of restore tests was kept."
+    )
+
+
+def _status(
+    tests: Sequence[Happening], schedules: Sequence[Scheduled], *, is_stale: bool
+) -> Status:
     """Return what the newest test says; what is unaccounted for is a risk, whatever it says."""
     if not tests:
         return Status.NOT_PROVEN
     newest = tests[-1]
     if word_of(newest) is Word.FAIL or any(one.unaccounted for one in schedules):
         return Status.AT_RISK
-    if word_of(newest) is Word.PASS and (newest.level or 0) >= ROWS_COUNTED:
+    is_deep = word_of(newest) is Word.PASS and (newest.level or 0) >= ROWS_COUNTED
+    if is_deep and not is_stale:
         return Status.RECOVERABLE
     return Status.NOT_PROVEN
 

@@ -60,7 +60,7 @@ _FOUND = {
     Code.RPO_EXCEEDED: "the backup is older than its target",
     Code.RESTORED_DATA_NOT_DESTROYED: "the restored data was not destroyed",
     Code.KEY_UNAVAILABLE: "the key that opens the backup is not at hand",
-    Code.LOG_INCONSISTENT: "the evidence log is not whole",
+    Code.LOG_INCONSISTENT: "the evidence log, or what the backup is filed as, does not hold",
     Code.SLOT_UNACCOUNTED: "a test that was due is not accounted for",
     Code.ABANDONED: "the test was broken off",
     Code.SOURCE_REFERENCE_MISSING: "there is nothing of the source to compare with",
@@ -75,15 +75,15 @@ _FOUND = {
     Code.RLS_VISIBILITY: "row security may have hidden rows",
     Code.ENVIRONMENT_FAILURE: "the test host failed",
     Code.WRONG_COPY: "another copy was tested",
-    Code.HOT_KEY_ONLY: "only the everyday key was tested",
+    Code.HOT_KEY_ONLY: "another key than the escrowed one was tested",
     Code.CLOCK_SKEW: "the clocks differ",
     Code.WARNINGS_UNCLASSIFIED: "a tool said something that is not known",
-    Code.POLICY_CHANGED_MID_RUN: "the policy changed while the test ran",
+    Code.POLICY_CHANGED_MID_RUN: "the settings changed while the test ran",
     Code.RETRY_AFTER_FAIL: "it passed only when it was tried again",
     Code.SIGNING_UNAVAILABLE: "nothing signs the report",
     Code.UNPINNED: "nobody vouches for the signer",
     Code.SIMULATED: "it was a simulation",
-    Code.STALE: "the backup is too old to tell anything",
+    Code.STALE: "the newest test is too old to tell anything",
 }
 # Controls, formatting (which turns the direction of text around), surrogates, private use, what is
 # not assigned, and separators other than the plain space: none may act on a reader's page.

@@ -10,7 +10,8 @@ from backup.evidence.checks import LEVELS, UNASKED, completed, required
 from backup.evidence.controls import FrameworkName, load_framework
 from backup.evidence.verdict import Code, ran
 
-PAGE = (Path(__file__).parents[3] / "docs/verdict.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/verdict.md").read_text(encoding="utf-8")
 
 
 def test_the_page_lists_every_check_with_its_level() -> None:
@@ -25,6 +26,17 @@ def test_the_page_lists_every_code_with_its_word() -> None:
     pattern = re.compile(r"^\| `([A-Z_]+)` \|", re.MULTILINE)
     for text, word in ((fail, "FAIL"), (inconclusive, "INCONCLUSIVE")):
         assert pattern.findall(text) == [code for code in Code if code.word.value == word]
+
+
+def test_every_code_is_raised_somewhere_or_the_page_says_why_not() -> None:
+    """By code that is neither the list itself nor the words for it; both ways."""
+    named = {"verdict.py", "words.py", "conclusion.py"}
+    sources = [path for path in (ROOT / "backup").rglob("*.py") if path.name not in named]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    judged = (ROOT / "backup/evidence/verdict.py").read_text(encoding="utf-8")
+    text += judged[judged.index("def judge(") :]
+    unraised = re.findall(r"^\| `([A-Z_]+)` \|[^|]*\([^|]*not raised", PAGE, re.MULTILINE)
+    assert unraised == [code.value for code in Code if not re.search(rf"\b{code.value}\b", text)]
 
 
 def test_frameworks_name_checks_that_there_are() -> None:

@@ -28,6 +28,7 @@ def of(*tests: Happening, name: str = "portal", **changes: int) -> Period:
     schedule = replace(QUARTER.schedules[0], database=name, missed=0, unaccounted=0)
     return replace(
         QUARTER,
+        last=at("2026-01-31"),
         happenings=tuple(replace(one, database=name) for one in tests),
         schedules=(replace(schedule, **changes),),
     )
@@ -75,6 +76,23 @@ def test_what_is_not_proven_is_not_called_recoverable(
     found = answer(period)
     assert (found.status, found.name) == (status, None)
     assert words in found.sentence
+
+
+def test_an_old_test_proves_nothing_of_the_end() -> None:
+    """Unless it is from a schedule that was kept: then it was not due any sooner."""
+    old = replace(of(TEST), last=at("2026-04-01"))
+    found = answer(old)
+    assert found.status is Status.NOT_PROVEN
+    assert "STALE: that is 86 days before the end" in found.sentence
+    assert answer(replace(old, judged_at=at("2026-01-31"))).status is Status.RECOVERABLE
+    tests = replace(old.schedules[0], job="restore-test-latest")
+    kept = replace(old, schedules=(*old.schedules, tests))
+    assert answer(kept).status is Status.RECOVERABLE
+    for changed in (replace(tests, missed=1), replace(tests, until=at("2026-02-01"))):
+        assert answer(replace(old, schedules=(changed,))).status is Status.NOT_PROVEN
+    assert answer(replace(kept, schedules=(replace(tests, unaccounted=1),))).status is (
+        Status.AT_RISK
+    )
 
 
 def test_the_answer_for_the_firm_is_the_worst_of_its_databases() -> None:

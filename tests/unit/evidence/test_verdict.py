@@ -21,6 +21,7 @@ from backup.evidence.verdict import (
 
 NOW = datetime(2026, 1, 14, 2, 0, tzinfo=UTC)
 ROWS = Finding(code=Code.ROWCOUNT_DIFF, what="table public.t", expected="3", observed="2")
+LATER = NOW + timedelta(days=1)
 SKEW = Finding(code=Code.CLOCK_SKEW, what="clock")
 
 
@@ -183,3 +184,26 @@ def test_a_test_that_stopped_has_the_one_reason() -> None:
         Code.ROWCOUNT_DIFF,
         Code.SIGNING_UNAVAILABLE,
     ]
+
+
+def test_a_doubt_about_the_test_counts_like_a_finding() -> None:
+    """It is not about what was looked at, so the depth of the proof stays; it can be waived."""
+    doubt = Finding(code=Code.POLICY_CHANGED_MID_RUN, what="settings")
+    answered = Waiver(
+        code=doubt.code, what=doubt.what, approver="cto@firm", reason="known", expires=LATER
+    )
+
+    def judged_with(*waivers: Waiver) -> Verdict:
+        return judge(
+            [ran("objects", 0, compared=1)],
+            required=frozenset(),
+            tables_in_scope=1,
+            tables_compared=1,
+            waivers=waivers,
+            seal=2,
+            at=NOW,
+            doubts=[doubt],
+        )
+
+    assert (judged_with().word, judged_with().level) == (Word.INCONCLUSIVE, 0)
+    assert judged_with(answered).sentence == "PASS with 1 exception"
