@@ -162,12 +162,16 @@ def test_bad_data_is_replaced_by_a_restore_beside_it(proven: Site) -> None:
     on_host = " ".join(proven.hosts.ssh("db1"))
     said = follow(proven, "restore-over", INVENTORY, ON_HOST=on_host, DATABASE="portal")
     assert "portal_recovered is back: 2 tables, 40000 rows" in said
+    # Nobody gets into the bad one until somebody looks at it.
+    admin(proven, "ALTER DATABASE portal_broken ALLOW_CONNECTIONS true")
     assert admin(proven, "SELECT count(*) FROM portal.notes", "portal_broken") == "0"
+    admin(proven, "ALTER DATABASE portal_broken RENAME TO portal_recovered")
     again = proven.host_verb(
-        *("recover", "--host", "db1", "--beside", "--yes", "-i", proven.identity, "--dry-run")
+        *("recover", "--host", "db1", "--beside", "--yes", "-i", proven.identity)
     )
-    assert again.code == 0
-    admin(proven, "DROP DATABASE portal_broken")
+    assert again.code == 2
+    assert "portal_recovered is there already" in again.stderr
+    admin(proven, "DROP DATABASE portal_recovered")
     assert content(proven) == before
     assert "strongroom_recovery" not in admin(proven, "SELECT rolname FROM pg_roles")
 
