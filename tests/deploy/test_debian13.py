@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.lab.hosts import lab
 from tests.lab.sites import PORTAL, Site, admin, new_site, spoilt
 
+PATIENCE = 240
 CHANGE = """
 database_server["package"]["major"] = 17
 database_server["databases"][0]["initial_sql"] = f"{_DIRECTORY}/portal.sql"
@@ -53,3 +55,31 @@ def test_once_more_changes_nothing_and_every_check_passes(trixie: Site) -> None:
     found = trixie.json("verify")["checks"]
     assert [f"{one['id']}: {one['observed']}" for one in found if not one["passed"]] == []
     assert {one["host"] for one in found} == {"db1", "backup1"}
+
+
+def test_the_daemon_backs_up_by_itself_and_status_is_good(trixie: Site) -> None:
+    """Due every minute now: over TLS 1.3, by certificate, as the role that only reads."""
+    hosts = trixie.hosts
+    settings = "/etc/strongroom/strongroom.toml"
+    hosts.run(
+        "backup1",
+        f"sed -i 's/^schedule = .*/schedule = \"* * * * *\"/' {settings}"
+        " && systemctl restart strongroom-daemon",
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not (due := daemons_backups(trixie)):
+        assert time.monotonic() < deadline, hosts.run("backup1", "journalctl -u strongroom-daemon")
+    status = hosts.run("backup1", "strongroom status --json", check=False)
+    assert status.code == 0, status.stdout
+    assert status.json["databases"][0]["last_backup_id"] >= due[0]
+    log = hosts.run("db1", "grep -h authorized: /var/log/postgresql/*.log").stdout
+    ours = [line for line in log.splitlines() if "user=strongroom_backup" in line]
+    assert ours
+    assert all("SSL enabled (protocol=TLSv1.3" in line for line in ours)
+
+
+def daemons_backups(site: Site) -> list[str]:
+    """The backups that answered a slot of the schedule."""
+    show = "strongroom log show --type backup.finished --json"
+    logged = site.hosts.run("backup1", show).json
+    return [one["details"]["backup"] for one in logged if "slot" in one["details"]]
