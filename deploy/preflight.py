@@ -74,6 +74,9 @@ def _credentials(estate: Estate) -> Iterator[str]:
 
 def _content(estate: Estate) -> Iterator[str]:
     for server in estate.servers:
+        key = server.package.signing_key
+        if key is not None and not key.is_file():
+            yield f"signing_key {key} of {server.host.name}'s packages is not there"
         for database in server.databases:
             source = database.initial_sql
             if source is not None and not source.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,15 +53,20 @@ def strongroom(
 ) -> tuple[str, int]:
     """Return what `strongroom` prints on a backup host, and its exit code, which is one of `ok`.
 
-    Raises `StrongroomError` for any other.
+    Raises `StrongroomError` for any other, with its last words.
     """
-    script = f"strongroom {words}; code=$?; printf '\\n%s' $code"
+    script = (
+        f"exec 3>&1; said=$(strongroom {words} 2>&1 >&3); code=$?\n"
+        'printf \'\\n%s %s\' $code "$(printf %s "$said" | tail -n 2 | base64 -w0)"'
+    )
     output = remote.run(script, timeout=timeout).decode()
-    text, _, code = output.rpartition("\n")
+    text, _, end = output.rpartition("\n")
+    code, _, said = end.partition(" ")
     if int(code) not in ok:
         verb = words.partition(" ")[0]
+        why = "; ".join(base64.b64decode(said).decode(errors="replace").splitlines())
         raise StrongroomError(
-            f"strongroom {verb} on {remote.name} ended with {code}",
+            f"strongroom {verb} on {remote.name} ended with {code}" + (f": {why}" if why else ""),
             hint=f"run it there: strongroom {words}",
         )
     return text, int(code)

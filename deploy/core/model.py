@@ -6,7 +6,7 @@ can be checked without a host.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -74,26 +74,23 @@ class Site(Declared):
 
 
 class Package(Declared):
-    """Which PostgreSQL: the distribution's own packages. A host's other sources of apt are its own.
+    """Which PostgreSQL: the distribution's own, or one of a repository that is signed (`pgdg`).
 
-    Another `source` is refused, so that nobody believes that it was set up and pinned.
+    `repository` is its address, without the suite, which follows from the host's Debian;
+    `signing_key` is a file on the operator's machine: nothing signed by another key is installed.
     """
 
     major: Major
-    source: Literal["distribution"] = "distribution"
+    source: Literal["distribution", "pgdg"] = "distribution"
+    repository: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:/_-]+$")] | None = None
+    signing_key: OperatorPath | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _only_the_distribution(cls, given: Any) -> Any:  # noqa: ANN401 - whatever was written
-        if isinstance(given, dict) and (
-            given.get("source", "distribution") != "distribution"
-            or {"repository", "signing_key"} & given.keys()
-        ):
-            raise ValueError(
-                "packages of another repository (PGDG) are not set up by these deploys: leave out"
-                " source, repository and signing_key; docs/provisioning.md says what to do instead"
-            )
-        return given
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        given = (self.repository is not None, self.signing_key is not None)
+        if given != (self.source == "pgdg",) * 2:
+            raise ValueError("source pgdg goes with repository and signing_key, and they with it")
+        return self
 
 
 class Machine(Declared):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deploy.facts.system import InstalledPackages, Printed, UnitEntry
-from deploy.ops import record
+from deploy.core import sources
+from deploy.core.model import Package
+from deploy.facts.system import HardwareOf, InstalledPackages, Printed, UnitEntry
+from deploy.ops import files, record
 from deploy.ops.record import Commands
 
 # Waits for unattended-upgrades to finish; keeps configuration files that are already there.
@@ -19,6 +21,19 @@ _APT: Final = (
     "DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+
+
+@operation()
+def repository(package: Package, key: Callable[[], str]) -> Commands:
+    """Keep a repository of packages known to apt, by its key, and for its purpose only."""
+    hardware = host.get_fact(HardwareOf)
+    assert hardware is not None
+    for path, content in (
+        (sources.KEY_FILE, key()),
+        (sources.PREFERENCES_FILE, sources.preferences_text(package)),
+        (sources.SOURCES_FILE, sources.sources_text(package, hardware.codename)),
+    ):
+        yield from files.keep(path, content.encode(), owner="root", group="root", mode="0644")
 
 
 @operation()

@@ -23,6 +23,7 @@ from deploy.core.backuphost import (
 )
 from deploy.core.model import BackupHost, Estate
 from deploy.ops import files, programs, system
+from deploy.roles.base import repository
 from deploy.secretfiles import SecretFile
 
 _CREATE: Final = "/etc/postgresql-common/createcluster.d"
@@ -53,6 +54,7 @@ exec {programs}/current/bin/strongroom "$@"
 def backup_host(estate: Estate, declared: BackupHost) -> None:
     """Put it all there, and the daemon running."""
     user = declared.user
+    repository(estate, declared.host.name)
     _packages(declared)
     system.command(
         name="user of the daemon",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from pyinfra.api.deploy import deploy
 
-from deploy.core.model import Site
+from deploy.core import sources
+from deploy.core.model import Estate, Site
 from deploy.ops import files, system
 
 _PACKAGES: Final = ("ca-certificates", "openssl", "nftables", "procps", "systemd-timesyncd")
@@ -62,6 +64,17 @@ def base(site: Site) -> None:
     system.unit(
         name="time synchronization", unit_name="systemd-timesyncd.service", is_running=False
     )
+
+
+def repository(estate: Estate, host_name: str) -> None:
+    """Have apt know where PostgreSQL comes from, if not from the distribution."""
+    package = sources.package_of(estate, host_name)
+    if package is not None and package.signing_key is not None:
+        system.repository(
+            name="repository of PostgreSQL",
+            package=package,
+            key=partial(package.signing_key.read_text, encoding="ascii"),
+        )
 
 
 def _unless_in_force() -> str:

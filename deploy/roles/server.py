@@ -14,6 +14,7 @@ from deploy.core.model import DatabaseServer, Estate
 from deploy.core.pki import decode_certificates
 from deploy.ops import files, postgres, system
 from deploy.preflight import access_rules
+from deploy.roles.base import repository
 from deploy.secretfiles import SecretFile
 
 _CREATE: Final = "/etc/postgresql-common/createcluster.d/strongroom.conf"
@@ -30,6 +31,7 @@ _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 def server(estate: Estate, declared: DatabaseServer) -> None:
     """Put the server there, as declared, and running."""
     package = f"postgresql-{declared.package.major}"
+    repository(estate, declared.host.name)
     files.directory(
         name="directory of cluster options", path="/etc/postgresql-common/createcluster.d"
     )

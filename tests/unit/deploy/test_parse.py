@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backup.errors import SettingsError
+from deploy.core import sources
 from deploy.core.model import Estate
 from deploy.core.parse import InventoryHost, parse_estate
 from deploy.inventory import load_estate, load_hosts
@@ -51,11 +52,44 @@ def refused(hosts: list[InventoryHost]) -> str:
     return caught.value.message
 
 
-def test_another_repositorys_packages_are_refused() -> None:
-    """They are not set up by the deploys, so nobody is left to believe that they were."""
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"source": "pgdg"},
+        {"source": "pgdg", "repository": "https://packages.example.org/apt"},
+        {"repository": "https://packages.example.org/apt", "signing_key": "~/key.asc"},
+        {"source": "pgdg", "repository": "deb x y", "signing_key": "~/key.asc"},
+        {"source": "elsewhere"},
+    ],
+    ids=["neither", "no key", "not asked for", "no address", "unknown"],
+)
+def test_another_repository_needs_an_address_and_a_key(given: dict[str, str]) -> None:
+    """Nothing is installed from where nobody vouches for it."""
     hosts = example()
-    server_table(hosts)["package"] = {"major": 15, "source": "repository", "repository": "deb x y"}
-    assert "packages of another repository (PGDG) are not set up" in refused(hosts)
+    server_table(hosts)["package"] = {"major": 15, **given}
+    assert "package" in refused(hosts)
+
+
+def test_another_repository_gives_postgresql_and_nothing_that_the_distribution_has() -> None:
+    """On the server, and on the backup host, which has tools of its major."""
+    hosts = example()
+    server_table(hosts)["package"] = {
+        "major": 16,
+        "source": "pgdg",
+        "repository": "https://packages.example.org/apt",
+        "signing_key": "/keys/pgdg.asc",
+    }
+    hosts[1].data["backup_host"]["postgresql_majors"] = [16]  # type: ignore[index]
+    estate = parse_estate(hosts)
+    package = sources.package_of(estate, estate.backup_hosts[0].host.name)
+    assert package is not None
+    assert package == sources.package_of(estate, estate.servers[0].host.name)
+    assert sources.package_of(parse_estate(example()), estate.servers[0].host.name) is None
+    text = sources.sources_text(package, "bookworm")
+    assert "URIs: https://packages.example.org/apt\nSuites: bookworm-pgdg\n" in text
+    assert f"Signed-By: {sources.KEY_FILE}\n" in text
+    preferences = sources.preferences_text(package)
+    assert preferences.count('Pin: origin "packages.example.org"') == 2
 
 
 def test_every_mistake_is_named_at_once() -> None:
