@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from backup.postgres.dsn import Dsn
-from tests.lab.buckets import S3Server
-from tests.lab.s3servers import S3Servers
 from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
+
+if TYPE_CHECKING:
+    from tests.lab.buckets import S3Server
+    from tests.lab.s3servers import S3Servers
 
 HOSTS = "tests/deploy"
 OTHER_HOSTS = "tests/deploy/test_debian13.py"
+
+# Every run draws other examples: few each time, and many where there is time.
+settings.register_profile("short", max_examples=30, deadline=None)
+settings.register_profile("full", max_examples=2000, deadline=None)
+settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
 
 
 class Lanes(LoadFileScheduling):
@@ -52,6 +61,8 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def s3_servers() -> Iterator[S3Servers]:
     """S3 servers by name, each started when it is first asked for."""
+    from tests.lab.s3servers import S3Servers  # takes a second, and few tests ask for it
+
     with contextlib.ExitStack() as stack:
         yield S3Servers(stack)
 

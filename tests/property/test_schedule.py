@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backup.schedule import Schedule
@@ -140,7 +140,6 @@ def _field(name: str) -> st.SearchStrategy[str]:
     minute=_field("minute"), hour=_field("hour"), weekday=_field("weekday"),
     after=moments(1999, 2101),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
 def test_wall_times_are_croniters(minute: str, hour: str, weekday: str, after: datetime) -> None:
     """Where no clock changes, the next slots are those that croniter computes."""
     text = f"{minute} {hour} * * {weekday}"
@@ -168,7 +167,6 @@ def test_leap_days_are_croniters(text: str) -> None:
     after=moments(2008, 2030),
     cuts=st.lists(st.integers(1, 300), min_size=1, max_size=5),
 )
-@settings(max_examples=60, deadline=None)
 def test_stretches_side_by_side_are_the_whole(
     zone: str, text: str, after: datetime, cuts: list[int]
 ) -> None:

@@ -38,7 +38,6 @@ PAIRS: list[tuple[Recipient, Identity]] = [
 ]
 KEY = SigningKey.generate("backup@host")
 
-fast = settings(deadline=None, max_examples=40)
 # Sizes lie around the edges of chunks: lengths that hypothesis draws alone would never get there.
 sizes = st.builds(
     lambda chunks, offset: max(0, chunks * 65536 + offset), st.integers(0, 3), st.integers(-2, 2)
@@ -62,7 +61,6 @@ moments = st.datetimes(
 ).map(lambda moment: moment.replace(microsecond=0))
 
 
-@fast
 @given(hrps, st.binary(max_size=2000), st.booleans())
 def test_bech32_decodes_what_it_encoded(hrp: str, data: bytes, is_upper: bool) -> None:
     """Any data of any length comes back, under the prefix in the case it was given."""
@@ -70,7 +68,6 @@ def test_bech32_decodes_what_it_encoded(hrp: str, data: bytes, is_upper: bool) -
     assert bech32.decode(bech32.encode(hrp, data)) == (hrp, data)
 
 
-@fast
 @given(hrps, st.binary(max_size=60), st.integers(0), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce"))
 def test_bech32_finds_one_changed_character(hrp: str, data: bytes, place: int, new: str) -> None:
     """No single mistyped character of the data or checksum goes unseen."""
@@ -82,7 +79,6 @@ def test_bech32_finds_one_changed_character(hrp: str, data: bytes, place: int, n
             bech32.decode(changed)
 
 
-@fast
 @given(st.binary(max_size=100))
 def test_canonical_base64_comes_back(data: bytes) -> None:
     """Unpadded and padded base64 decode to what was encoded, and never stand for each other."""
@@ -96,7 +92,6 @@ def test_canonical_base64_comes_back(data: bytes) -> None:
             decode_padded(text)
 
 
-@fast
 @given(st.lists(stanzas, min_size=1, max_size=4), st.binary(min_size=16, max_size=16))
 def test_headers_come_back(wanted: list[Stanza], file_key: bytes) -> None:
     """A header parses to the stanzas that were written, with a MAC that only its key makes."""
@@ -110,7 +105,6 @@ def test_headers_come_back(wanted: list[Stanza], file_key: bytes) -> None:
         header.require_mac(bytes(byte ^ 1 for byte in file_key))
 
 
-@fast
 @given(st.binary(max_size=10_000), st.lists(st.integers(1, 200), min_size=1), st.booleans())
 @example(bytes(48 * 1024), [1], False)
 @example(bytes(48 * 1024 + 1), [100], True)
@@ -130,14 +124,13 @@ def test_armor_comes_back(data: bytes, steps: list[int], is_crlf: bool) -> None:
     assert ExactSource(ArmorReader(io.BytesIO(text))).read(10**6) == data
 
 
-@fast
 @given(sizes)
 def test_payload_sizes_are_one_to_one(size: int) -> None:
     """The size of a plaintext follows from that of its payload."""
     assert plain_size(sealed_size(size)) == size
 
 
-@settings(fast, max_examples=10)
+@settings(max_examples=10)
 @given(seeds)
 def test_key_texts_come_back(seed: bytes) -> None:
     """Identities and recipients of both kinds parse from their own texts, and match each other."""
@@ -152,7 +145,6 @@ def test_key_texts_come_back(seed: bytes) -> None:
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=["x25519", "hybrid", "scrypt"])
-@fast
 @given(size=sizes, seed=st.binary(min_size=1, max_size=64), armored=st.booleans())
 def test_age_files_come_back(
     pair: tuple[Recipient, Identity], size: int, seed: bytes, armored: bool
@@ -173,7 +165,6 @@ def test_age_files_come_back(
         assert unseal(sink.getvalue(), [identity]) == plaintext
 
 
-@fast
 @given(sizes, st.integers(0), st.integers(1, 255))
 def test_one_changed_byte_is_refused(size: int, place: int, flip: int) -> None:
     """A file with any one byte changed does not open."""
@@ -185,7 +176,6 @@ def test_one_changed_byte_is_refused(size: int, place: int, flip: int) -> None:
         unseal_stream(io.BytesIO(file), io.BytesIO(), [X25519])
 
 
-@fast
 @given(sizes, st.integers(0))
 def test_a_cut_file_is_refused(size: int, place: int) -> None:
     """A file cut off anywhere, at the edge of a chunk too, does not open."""
@@ -197,7 +187,6 @@ def test_a_cut_file_is_refused(size: int, place: int) -> None:
         unseal_stream(io.BytesIO(cut), io.BytesIO(), [X25519])
 
 
-@fast
 @given(sizes, st.binary(min_size=1, max_size=100))
 def test_a_longer_file_is_refused(size: int, tail: bytes) -> None:
     """A file with anything after its end does not open."""
@@ -208,7 +197,6 @@ def test_a_longer_file_is_refused(size: int, tail: bytes) -> None:
         unseal_stream(io.BytesIO(file), io.BytesIO(), [X25519])
 
 
-@fast
 @given(st.binary(max_size=1000), words, seeds)
 def test_signatures_hold_for_their_message_namespace_and_key_only(
     message: bytes, namespace: str, seed: bytes
@@ -226,7 +214,6 @@ def test_signatures_hold_for_their_message_namespace_and_key_only(
         verify(message, signature, namespace, other)
 
 
-@fast
 @given(st.integers(0), st.sampled_from("ABCDabcd0123+/=\n -"))
 def test_one_changed_character_of_a_signature_is_refused(place: int, new: str) -> None:
     """A signature with any one character changed is refused, never misread."""
@@ -238,7 +225,6 @@ def test_one_changed_character_of_a_signature_is_refused(place: int, new: str) -
             verify(b"message", changed, "namespace", None)
 
 
-@fast
 @given(seeds, st.text("abc @.-", max_size=20).map(str.strip))
 def test_ssh_keys_come_back(seed: bytes, comment: str) -> None:
     """Private and public halves parse from OpenSSH's own forms."""
@@ -249,7 +235,6 @@ def test_ssh_keys_come_back(seed: bytes, comment: str) -> None:
     assert parsed.line.split() == key.public_key.line.split()
 
 
-@fast
 @given(
     st.lists(names, min_size=1, max_size=3),
     st.lists(names, max_size=3),

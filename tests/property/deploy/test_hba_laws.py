@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
 from hypothesis import given
@@ -31,23 +32,23 @@ rules = st.builds(
 )
 
 
-def connections() -> list[dict[str, object]]:
-    """Every connection of a small world."""
-    return [
-        {"database": database, "role": role, "address": address}
-        for database in (*NAMES, "replication")
-        for role in NAMES
-        for address in ADDRESSES
-    ]
+# Every connection of a small world.
+CONNECTIONS: list[dict[str, object]] = [
+    {"database": database, "role": role, "address": address}
+    for database in (*NAMES, "replication")
+    for role in NAMES
+    for address in ADDRESSES
+]
 
 
-def fitting(rule: AccessRule) -> set[int]:
+@functools.lru_cache(maxsize=1024)
+def fitting(rule: AccessRule) -> frozenset[int]:
     """The connections that a rule fits."""
-    return {
+    return frozenset(
         number
-        for number, one in enumerate(connections())
+        for number, one in enumerate(CONNECTIONS)
         if hba.first_match([rule], **one) is rule  # type: ignore[arg-type]
-    }
+    )
 
 
 @given(rules, rules)

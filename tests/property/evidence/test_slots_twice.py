@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backup.errors import SettingsError
@@ -52,7 +52,6 @@ CRONTABS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     text=CRONTABS,
     zone=st.sampled_from(ZONES),

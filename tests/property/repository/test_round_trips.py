@@ -8,7 +8,7 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backup.errors import IntegrityError
@@ -38,7 +38,6 @@ from backup.repository.manifest import (
 from backup.repository.stores.base import is_key
 from tests.samples import CHUNK_KEY, IDENTITY, REPOSITORY_ID, SIZES, catalog, manifest
 
-fast = settings(deadline=None, max_examples=60)
 names = st.text(st.characters(codec="utf-8", min_codepoint=1), min_size=1, max_size=20)
 moments = st.datetimes(
     min_value=datetime(1970, 1, 1),  # noqa: DTZ001 - hypothesis wants naive bounds
@@ -63,7 +62,6 @@ parts = st.builds(
 )
 
 
-@fast
 @given(names)
 def test_names(name: str) -> None:
     """A name is one segment of a key, and comes back."""
@@ -73,7 +71,6 @@ def test_names(name: str) -> None:
     assert "/" not in segment
 
 
-@fast
 @given(names, names)
 def test_two_names_never_share_a_prefix(one: str, other: str) -> None:
     """Not even when one begins with the other, nor where case is not told apart by accident."""
@@ -81,7 +78,6 @@ def test_two_names_never_share_a_prefix(one: str, other: str) -> None:
         assert not database_prefix(one).startswith(database_prefix(other))
 
 
-@fast
 @given(names, moments, suffixes)
 def test_backup_keys(name: str, moment: datetime, suffix: bytes) -> None:
     """A manifest's key says which backup it is of."""
@@ -90,7 +86,6 @@ def test_backup_keys(name: str, moment: datetime, suffix: bytes) -> None:
     assert key.id.started == moment.replace(microsecond=0)
 
 
-@fast
 @given(moments, moments, suffixes)
 def test_ids_sort_by_time(one: datetime, other: datetime, suffix: bytes) -> None:
     """As text too: that is how a directory lists them."""
@@ -98,7 +93,6 @@ def test_ids_sort_by_time(one: datetime, other: datetime, suffix: bytes) -> None
     assert sorted(ids, key=lambda id_: id_.started) == sorted(ids)
 
 
-@fast
 @given(st.text(max_size=40))
 def test_arbitrary_text_is_an_id_or_refused(text: str) -> None:
     """And never anything else."""
@@ -106,28 +100,24 @@ def test_arbitrary_text_is_an_id_or_refused(text: str) -> None:
     assert parse_chunk_object_key(f"chunks/{text}") is None
 
 
-@fast
 @given(digests)
 def test_chunk_object_keys(digest: bytes) -> None:
     """Named by what they hold."""
     assert parse_chunk_object_key(chunk_object_key(digest)) == digest
 
 
-@fast
 @given(digests)
 def test_chunk_keys(digest: bytes) -> None:
     """Kept as text."""
     assert ChunkKey.from_text(ChunkKey(digest).text) == ChunkKey(digest)
 
 
-@fast
 @given(st.lists(refs, max_size=5))
 def test_lists(listed: list[ChunkRef]) -> None:
     """Line by line, in order."""
     assert list(decode_list(encode_list(listed), "list")) == listed
 
 
-@fast
 @given(st.lists(refs, min_size=1, max_size=2), st.data())
 def test_a_list_in_any_other_spelling_is_another_list(
     listed: list[ChunkRef], data: st.DataObject
@@ -142,7 +132,6 @@ def test_a_list_in_any_other_spelling_is_another_list(
     assert encode_list(found) == text
 
 
-@fast
 @given(st.lists(refs, max_size=5, unique_by=lambda ref: ref.id))
 def test_known_chunks(listed: list[ChunkRef]) -> None:
     """Packed and unpacked."""
@@ -151,7 +140,6 @@ def test_known_chunks(listed: list[ChunkRef]) -> None:
     assert [known.get(ref.id) for ref in listed] == listed
 
 
-@fast
 @given(st.binary(min_size=1, max_size=3000), st.integers(1, 4))
 def test_chunks(plaintext: bytes, level: int) -> None:
     """Compressed, sealed, and back."""
@@ -161,7 +149,6 @@ def test_chunks(plaintext: bytes, level: int) -> None:
     assert decode_chunk(bytes(data), ref, "x", identities=[IDENTITY], key=CHUNK_KEY) == plaintext
 
 
-@fast
 @given(
     names,
     moments,
@@ -192,7 +179,6 @@ def test_manifests(
     assert encode_manifest(decode_manifest(data, key, REPOSITORY_ID)) == data
 
 
-@fast
 @given(
     st.lists(
         st.builds(
@@ -224,7 +210,6 @@ def test_catalogues(relations: list[Relation], sequences: list[Sequence]) -> Non
     assert decode(Catalog, encode(made), "catalog.json.age") == made
 
 
-@fast
 @given(st.data())
 def test_a_damaged_manifest_never_reads_as_another_text(data: st.DataObject) -> None:
     """Whatever still decodes has exactly the bytes that it encodes to."""
@@ -261,7 +246,6 @@ blobs = st.builds(
 )
 
 
-@fast
 @given(blobs | st.binary(max_size=3000) | st.integers(0, 9000).map(bytes))
 def test_chunks_put_together_are_the_stream(data: bytes) -> None:
     """And each but the last has a size within the bounds."""
@@ -271,7 +255,6 @@ def test_chunks_put_together_are_the_stream(data: bytes) -> None:
     assert all(0 < len(chunk) <= SIZES.maximum for chunk in chunks)
 
 
-@fast
 @given(blobs, st.randoms(use_true_random=False))
 def test_cuts_depend_on_content_alone(data: bytes, steps: random.Random) -> None:
     """Not on how the pipe hands it over."""
@@ -279,7 +262,6 @@ def test_cuts_depend_on_content_alone(data: bytes, steps: random.Random) -> None
     assert trickled == cuts(data)
 
 
-@fast
 @given(st.integers(0, 29_999), st.binary(min_size=1, max_size=50), st.integers(0, 100))
 def test_an_insertion_changes_few_chunks(where: int, inserted: bytes, removed: int) -> None:
     """Those beside it; the rest is recognised again."""

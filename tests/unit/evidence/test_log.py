@@ -186,13 +186,15 @@ def test_the_newest_entry_of_a_kind() -> None:
 def test_any_byte_of_any_object_counts() -> None:
     """A changed byte in an entry or a checkpoint is found."""
     for name in (log_entry_key(0), log_entry_key(1), log_checkpoint_key(1), log_checkpoint_key(2)):
-        data = Log(2).store.get(name)
+        log = Log(2)
+        data = log.store.get(name)
         for place in range(len(data)):
-            log = Log(2)
             changed = bytearray(data)
             changed[place] ^= 1
             log.replace(name, bytes(changed))
             assert log.wrong(), f"{name} {place}"
+        log.replace(name, data)
+        assert not log.wrong()
 
 
 def rewritten(key: SigningKey) -> Callable[[Log], None]:

@@ -17,7 +17,8 @@ CHUNKS = [hashlib.sha256(b"%d" % n).digest() for n in range(3000)]
 def test_in_one_period_each_chunk_is_read_exactly_once(days: int) -> None:
     """From whatever day; and the shares are about alike."""
     shares = [share_due(days, today=1000 + n, last=999 + n) for n in range(days)]
-    assert all(sum(share.holds(chunk) for share in shares) == 1 for chunk in CHUNKS)
+    some = CHUNKS[: 20_000 // days]
+    assert all(sum(share.holds(chunk) for share in shares) == 1 for chunk in some)
     if days == 7:
         sizes = [sum(map(share.holds, CHUNKS)) for share in shares]
         assert max(sizes) < 1.3 * min(sizes)
