@@ -54,8 +54,9 @@ _STOCK_TOOLS = ("age", "zstd", "bash", "sha256sum")
 _STOCK_LIMIT = timedelta(minutes=10)
 _APPLICATION = "strongroom demo"
 
-# Half of the default, as is right for a small database: where cuts fall is chance (the chunk key's),
-# and in 25 tries a business day stored 8 to 14 % of the first backup again; so it is 6 to 10 %.
+# Half of the default, as is right for a small database. Where cuts fall is chance, the chunk key's:
+# with the default a business day stored 8 to 14 % of the first backup again, in 25 tries; so it is
+# 6 to 10 %.
 _CHUNK_SIZES = ChunkSizes(minimum=128 * KIB, average=256 * KIB, maximum=MIB)
 # What a business day may cost. In a much smaller database most tables are one chunk each.
 _MOST_STORED_AGAIN = 0.12
