@@ -44,6 +44,12 @@ attempts = 5
 [schedules]
 restore_test_latest = "0 5 * * 0"
 verify = "0 4 1 * *"
+prune = "0 6 * * 1"
+report = "0 6 1 * *"
+
+[retention]
+keep_last = 20
+minimum_age = 0
 
 [databases.portal]
 schedule = "0 2 * * *"
@@ -73,6 +79,8 @@ class Figures:
     restarts: int = 0
     outages: int = 0
     backups: int = 0
+    pruned: int = 0
+    packs: int = 0
     restore_tests: Counter[str] = field(default_factory=Counter)
     is_equal: bool = False
     longest_life_days: int = 0
@@ -235,6 +243,11 @@ class Soak:
             if entry.type is EntryType.SLOT_MISSED
         )
         figures.backups = len(vault.backups())
+        figures.pruned = sum(
+            entry.type is EntryType.PRUNE_EXECUTED and "backup" in entry.details
+            for entry in entries
+        )
+        figures.packs = sum(entry.type is EntryType.PERIOD_PUBLISHED for entry in entries)
         figures.restore_tests = Counter(
             str(entry.details["verdict"])
             for entry in entries
