@@ -1,18 +1,20 @@
 """`python -m benchmarks.prune`: what it takes to plan a prune of a large repository.
 
-The manifests, lists and listing are made up on the fly, so that the store costs nothing; signatures
-and checksums are real. Half of each backup's chunks are those of the one before.
+Manifests and listing are made up in memory, and the lists of chunks in one file, from which they
+are read; signatures and checksums are real. Half of a backup's chunks are those of the one before.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -50,6 +52,7 @@ from backup.repository.stores.base import Buffer
 _ID = "5a" * 16
 _END = datetime(2026, 3, 1, tzinfo=UTC)
 _GARBAGE = 1000
+_LINE_BYTES = 145
 
 
 class MadeUpStore:
@@ -57,8 +60,12 @@ class MadeUpStore:
 
     address = "made up"
 
-    def __init__(self, backups: int, new: int) -> None:
+    def __init__(self, backups: int, new: int, lists: IO[bytes]) -> None:
         self._new = new
+        self._lists = lists
+        for place in range(backups + 1):
+            lists.write(self._half_list(place))
+        lists.flush()
         self._key = SigningKey.generate("bench@host")
         self._small: dict[str, bytes] = {}
         self._places: dict[str, int] = {}
@@ -90,17 +97,21 @@ class MadeUpStore:
     def _digest(self, number: int) -> bytes:
         return hashlib.blake2b(number.to_bytes(8, "big"), digest_size=32).digest()
 
-    def made_up_list(self, place: int) -> bytes:
-        """Return the list of a backup."""
+    def _half_list(self, place: int) -> bytes:
         first = place * self._new
         return b"".join(
             b"%064x %b 400000 1000000\n" % (number, self._digest(number).hex().encode())
-            for number in range(first, first + 2 * self._new)
+            for number in range(first, first + self._new)
         )
+
+    def _list(self, place: int) -> bytes:
+        """Return the list of a backup."""
+        half = self._new * _LINE_BYTES
+        return os.pread(self._lists.fileno(), 2 * half, place * half)
 
     def _add(self, number: int, moment: datetime) -> None:
         key = BackupKey("portal", BackupId.new(moment, number.to_bytes(3, "big")))
-        lists = {"schema": b"", "rest": self.made_up_list(number), "globals": b""}
+        lists = {"schema": b"", "rest": self._list(number), "globals": b""}
         kinds: dict[str, PartKind] = {"schema": "schema", "rest": "rest", "globals": "globals"}
         parts = []
         for name, data in lists.items():
@@ -132,7 +143,7 @@ class MadeUpStore:
     def get(self, key: str) -> bytes:
         """Return an object, or make it up."""
         if key in self._places:
-            return self.made_up_list(self._places[key])
+            return self._list(self._places[key])
         try:
             return self._small[key]
         except KeyError:
@@ -172,17 +183,20 @@ def _peak_bytes() -> int:
 @click.option("--chunks", type=click.IntRange(1), default=10_000_000, show_default=True)
 def main(backups: int, chunks: int) -> None:
     """Plan one prune of so many backups and chunks; print time and memory."""
-    store = MadeUpStore(backups, chunks // backups)
-    made_up = time.process_time()
-    for number in range(0, backups, 10):
-        store.made_up_list(number)
-    made_up = 10 * (time.process_time() - made_up)
+    with tempfile.TemporaryFile(prefix="strongroom-bench-") as lists:
+        _measure(MadeUpStore(backups, chunks // backups, lists), backups, chunks)
+
+
+def _measure(store: MadeUpStore, backups: int, chunks: int) -> None:
+    listing = time.process_time()
+    assert sum(1 for _ in store.list("chunks/")) == store.chunks
+    listing = time.process_time() - listing
     policy = Policy(keep_hourly=backups - 10, max_expire=30)
     sight = Sight(
         repository=Repository(store), allowed=store.allowed, claims=(), unfinished=frozenset(),
         jobs=2,
     )  # fmt: skip
-    rules = Rules(policy=replace(policy), grace=timedelta(days=3), sha256="0" * 64)
+    rules = Rules(policy=policy, grace=timedelta(days=3), sha256="0" * 64)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
     before = _peak_bytes()
     started, started_cpu = time.perf_counter(), time.process_time()
@@ -191,7 +205,7 @@ def main(backups: int, chunks: int) -> None:
     assert isinstance(made, PrunePlan), made
     click.echo(
         f"{backups} backups, {store.chunks} chunks, {2 * chunks} lines of lists:"
-        f" {took:.1f} s ({cpu:.1f} s of CPU), {made_up:.1f} s of which make the lists up;"
+        f" {took:.1f} s ({cpu:.1f} s of CPU), {listing:.1f} s of which make the listing up;"
         f" {_peak_bytes() / 2**20:.0f} MiB at most, of which {before / 2**20:.0f} MiB are the"
         f" made-up repository; {len(made.backups.expired)} backups go, {len(made.condemn)} objects"
         " are condemned"

@@ -7,6 +7,11 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Final
+
+# A manager that takes nothing holds nothing up. What it must hear it is given time for; that we are
+# alive it hears again in a moment.
+_PATIENCE: Final = 2.0
 
 
 class Manager:
@@ -25,7 +30,7 @@ class Manager:
 
     def alive(self, status: str) -> None:
         """Say that the loop that runs jobs goes round."""
-        self._send(f"WATCHDOG=1\nSTATUS={status}")
+        self._send(f"WATCHDOG=1\nSTATUS={status}", patience=0.0)
 
     def reloading(self) -> None:
         """Say that settings are read again; `ready` ends it."""
@@ -35,7 +40,7 @@ class Manager:
         """Say that the daemon is about to end."""
         self._send(f"STOPPING=1\nSTATUS={status}")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, patience: float = _PATIENCE) -> None:
         if not self._address:
             return
         # An abstract address begins with @, where the kernel wants a zero byte.
@@ -44,4 +49,5 @@ class Manager:
             contextlib.suppress(OSError),  # it is not our failure that nobody listens
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
         ):
+            channel.settimeout(patience)
             channel.sendto(message.encode(), address)

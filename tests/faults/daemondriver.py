@@ -7,7 +7,8 @@
     once      do what is due, and end
     kill_at   SIGKILL to ourselves at this transition: before or after a write to the journal, or
               when a child is started
-    journal   "fails": every call of the journal raises
+    journal   "fails": every call of the journal raises; a number: that call does, and no other
+    calls     where to write how many calls of the journal there were
     credentials   a directory of credentials; with it the daemon tells people, as the real one does
     child     the program that its children are, instead of our command line
     report    where to write how many transitions there were
@@ -20,6 +21,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -71,6 +73,26 @@ def failing(*_: Any, **__: Any) -> Any:
     raise JournalError("the disk is gone")
 
 
+class OnceFailing:
+    """Counts the calls of the journal, and breaks one of them."""
+
+    def __init__(self, at: int | None) -> None:
+        self.count = 0
+        self._at = at
+        self._lock = threading.Lock()
+
+    def broken(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that counts, and fails when its time has come."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                self.count += 1
+                is_due = self.count == self._at
+            return failing() if is_due else method(*arguments, **named)
+
+        return call
+
+
 def clock_of(path: Path) -> Callable[[], datetime]:
     """A clock that is ahead by what a file says."""
 
@@ -95,10 +117,11 @@ def run() -> int:
         begin: Callable[..., None] = Runner.__init__
         program = (sys.executable, asked["child"], "--heartbeat")
         setattr(Runner, "__init__", partialmethod(begin, program=program))  # noqa: B010
-    if asked.get("journal") == "fails":
-        for name in vars(Journal).keys() - vars(object).keys():
-            if not name.startswith("_"):
-                setattr(Journal, name, failing)
+    once = OnceFailing(asked.get("journal") if asked.get("journal") != "fails" else None)
+    for name in vars(Journal).keys() - vars(object).keys():
+        if not name.startswith("_"):
+            is_broken = asked.get("journal") == "fails"
+            setattr(Journal, name, failing if is_broken else once.broken(getattr(Journal, name)))
     if "credentials" in asked:
         os.environ["CREDENTIALS_DIRECTORY"] = asked["credentials"]
     config, clock = Path(sys.argv[1]), clock_of(Path(asked["clock"]))
@@ -121,6 +144,8 @@ def run() -> int:
         tell(error)
         return error.exit_code
     finally:
+        if "calls" in asked:
+            Path(asked["calls"]).write_text(str(once.count), encoding="ascii")
         if "report" in asked:
             Path(asked["report"]).write_text(str(transitions.count), encoding="ascii")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from backup.evidence.entry import EntryType
 from scheduler.journal import FILE_NAME
 from scheduler.plan import State
+from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault
 from tests.faults.watched import Watched, until
 
@@ -135,6 +137,36 @@ def test_a_journal_that_fails_at_each_call_stops_no_backup(watched: Watched) -> 
     with watched.running() as daemon:  # and the journal of the next one knows it from the log
         daemon.says("journal_rebuilt")
         assert not daemon.said("slot_started")
+
+
+def test_a_journal_that_fails_at_any_one_call_loses_and_doubles_nothing(
+    watched: Watched, numbers: Numbers, chance: random.Random
+) -> None:
+    """Opening, reading, writing, closing: the slot is backed up once, and it is said."""
+    assert watched.start(once=True).ended() == 0
+    due = next_hour(watched.now())
+    watched.go_to(due + timedelta(seconds=1))
+    calls = watched.vault.directory / "calls"
+    assert watched.start(once=True, calls=str(calls)).ended() == 0
+    total, told = int(calls.read_text(encoding="ascii")), 0
+    # A run of this length may have a few calls less than the one that was counted.
+    for at in sorted(
+        chance.sample(range(1, numbers.of(total // 2, total) + 1), numbers.of(3, total))
+    ):
+        due += HOUR
+        watched.go_to(due + timedelta(seconds=1))
+        daemon = watched.start(once=True, journal=at)
+        assert daemon.ended() == 0, daemon.text
+        assert len(daemon.said("slot_finished")) == 1, daemon.text
+        assert len(daemon.said("journal_trouble")) <= 1
+        told += len(daemon.said("journal_trouble"))
+    assert told
+    again = watched.start(once=True)
+    assert (again.ended(), again.said("slot_started")) == (0, [])
+    assert watched.doubled() == []
+    assert watched.unaccounted() == []
+    assert len(watched.vault.backups()) == 1 + numbers.of(3, total)
+    print(f"{told} of {total} calls failed, and it was said")  # noqa: T201
 
 
 def test_one_of_two_daemons_runs(watched: Watched, tmp_path: Path) -> None:

@@ -6,9 +6,15 @@ import csv
 import io
 import json
 import os
+import select
 import signal
+import socket
 import subprocess  # noqa: TID251 - the type of what `start_sql` returns
-from contextlib import suppress
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -226,3 +232,96 @@ def test_a_failure_is_told_once_and_its_recovery_once(tmp_path: Path) -> None:
         assert "slot_finished" in untold
         assert "slot_failed" not in untold
     assert about_backups(mail) == ["CRITICAL: backup of portal", "recovered: backup of portal"]
+
+
+# What docs/monitoring.md promises at least, each with a value once a backup was taken and proven.
+PROVEN_METRICS = (
+    "backup_last_success_timestamp_seconds", "restore_test_last_pass_timestamp_seconds",
+    "proven_backup_timestamp_seconds", "restore_test_last_rto_seconds", "backup_slots_missed",
+    "backup_last_duration_seconds", "backup_last_plain_bytes", "backup_last_stored_bytes",
+    "backup_last_new_bytes", "backup_dedup_ratio", "verify_last_damages",
+    "verify_last_timestamp_seconds", "evidence_log_checkpoint_entries",
+    "expiry_timestamp_seconds", "daemon_last_tick_timestamp_seconds",
+)  # fmt: skip
+EVERY_MINUTE = """
+[schedules]
+restore_test_latest = "* * * * *"
+verify = "* * * * *"
+
+[monitoring]
+listen = "127.0.0.1:0"
+"""
+
+
+def answer(port: int, path: str) -> str:
+    """What the daemon answers over HTTP; nothing before it has looked at everything once."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as got:
+            return str(got.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return ""
+
+
+@contextmanager
+def listening(manager: socket.socket) -> Iterator[list[str]]:
+    """Listen as systemd does, and yield what was said, first lines only."""
+    told: list[str] = []
+    is_over = threading.Event()
+
+    def listen() -> None:
+        while not is_over.is_set() or select.select([manager], [], [], 0)[0]:
+            if select.select([manager], [], [], 0.1)[0]:
+                told.append(manager.recv(4096).decode().partition("\n")[0])
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield told
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_what_a_daemon_at_work_tells_systemd_and_prometheus(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Ready, alive, reloading, stopping; each metric has a value when a backup was proven."""
+    keys = watched.vault.keys_directory(watched.vault.repository())
+    pins = keys / "allowed_signers"
+    pins.write_text(
+        pins.read_text().replace(" namespaces=", ' valid-before="20990101Z",namespaces=')
+    )
+    (tmp_path / "credentials").mkdir()
+    watched.write("* * * * *", PATIENT + EVERY_MINUTE)
+    watched.set_ahead(timedelta())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, ExitStack() as stack:
+        manager.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "180000000"}
+        with watched.running(
+            credentials=str(tmp_path / "credentials"), environment=environment
+        ) as daemon:
+            [served] = daemon.says("http_served")
+            port = int(served["message"].rpartition(" ")[2])
+            minute = watched.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+            watched.go_to(minute + SECOND)
+            daemon.says("slot_finished")  # a systemd that listens to nobody holds nothing up
+            told = stack.enter_context(listening(manager))
+
+            def without_value() -> list[str]:
+                lines = answer(port, "/metrics").splitlines()
+                samples = {line.split("{")[0].split(" ")[0] for line in lines if line[:1] != "#"}
+                return [one for one in PROVEN_METRICS if f"strongroom_{one}" not in samples]
+
+            until(lambda: without_value() == [], lambda: (without_value(), daemon.text))
+            assert answer(port, "/healthz")
+            [database] = json.loads(answer(port, "/status"))["databases"]
+            assert database["proven_backup_at"] is not None
+            daemon.tell(signal.SIGHUP)
+            daemon.says("settings_reloaded")
+            until(lambda: "RELOADING=1" in told, lambda: told)
+            until(lambda: "READY=1" in told[told.index("RELOADING=1") :], lambda: told)
+        stack.close()
+        assert told[0] == "READY=1"
+        assert told.count("WATCHDOG=1") > 3
+        assert "STOPPING=1" in told[told.index("RELOADING=1") :]

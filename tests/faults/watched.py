@@ -8,7 +8,7 @@ import signal
 import subprocess  # noqa: TID251 - the daemon itself is what is started and killed here
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -121,7 +121,7 @@ class Watched:
         """Set the clock to a moment."""
         self.set_ahead(moment - datetime.now(UTC))
 
-    def start(self, **asked: Any) -> Running:
+    def start(self, *, environment: Mapping[str, str] | None = None, **asked: Any) -> Running:
         """Start a daemon."""
         asked = {"clock": str(self.clock_file), **asked}
         return Running(
@@ -137,6 +137,7 @@ class Watched:
                     "HOME": str(self.vault.directory),
                     "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
                     "DAEMON": json.dumps(asked),
+                    **(environment or {}),
                 },
             )
         )
