@@ -28,7 +28,7 @@ from backup.postgres.scratch import Cluster, scratch_cluster, unprivileged_user
 from backup.postgres.tools import find_tools
 from scheduler.plan import State
 from tests.faults.vault import Vault, eventually, finish
-from tests.faults.watched import PATIENT, Watched, until
+from tests.faults.watched import PATIENT, Running, Watched, until
 from tests.lab.repositories import ended
 from tests.lab.servers import ANY_MAJOR, SETTINGS, LabServer
 from tests.lab.sinks import MailSink, mail_sink
@@ -325,3 +325,56 @@ def test_what_a_daemon_at_work_tells_systemd_and_prometheus(
         assert told[0] == "READY=1"
         assert told.count("WATCHDOG=1") > 3
         assert "STOPPING=1" in told[told.index("RELOADING=1") :]
+
+
+def three_databases(watched: Watched, daemon_table: str) -> None:
+    """Settings for the same database under three names, of which `c` matters most."""
+    watched.write("0 * * * *", f"lock_timeout = 900\n[daemon]\nconcurrency = 2\n{daemon_table}\n")
+    text = watched.config.read_text(encoding="utf-8").partition("[databases.portal]")[0]
+    dsn = watched.vault.dsn.conninfo()
+    for name, priority in (("a", 10), ("b", 50), ("c", 90)):
+        text += f'[databases.{name}]\npriority = {priority}\ndsn = "{dsn}"\n'
+    watched.config.write_text(text, encoding="utf-8")
+
+
+def at_once(daemon: Running) -> int:
+    """How many runs were at work at one time, at most."""
+    running = most = 0
+    for line in list(daemon.lines):
+        running += line["action"] == "slot_started"
+        running -= line["action"] in {"slot_finished", "slot_failed"}
+        most = max(most, running)
+    return most
+
+
+def test_several_databases_as_many_at_once_as_allowed_none_beyond_its_deadline(
+    watched: Watched,
+) -> None:
+    """Three databases, two at once, the important ones first; what is not done in time is ended."""
+    three_databases(watched, "attempts = 1\ndeadline = 3")
+    lock = lock_clients(watched.vault)
+    try:
+        with watched.running() as daemon:
+            due = (watched.now() + HOUR).replace(minute=0, second=0, microsecond=0)
+            watched.go_to(due + SECOND)
+            failed = daemon.says("slot_failed", 3)
+            started = [one["key"]["database"] for one in daemon.said("slot_started")]
+            assert (started, at_once(daemon)) == (["c", "b", "a"], 2)
+            assert {one["outcome"] for one in failed} == {"stalled"}
+            assert all("not done at its deadline" in one["message"] for one in failed)
+            until(lambda: not any("strongroom" in one for one in watched.vault.sessions()),
+                  watched.vault.sessions)  # fmt: skip
+            watched.vault.end_sql(lock)
+
+            three_databases(watched, "retry_after = 1")
+            daemon.tell(signal.SIGHUP)
+            daemon.says("settings_reloaded")
+            watched.go_to(due + HOUR + SECOND)
+            daemon.says("slot_finished", 3)
+            started = [one["key"]["database"] for one in daemon.said("slot_started")]
+            assert (started[3:], at_once(daemon)) == (["c", "b", "a"], 2)
+    finally:
+        watched.vault.end_sql(lock)
+    assert {key.database for key in watched.vault.backups()} == {"a", "b", "c"}
+    assert watched.unaccounted() == []
+    watched.assert_nothing_left()
