@@ -297,7 +297,13 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 def _describe(error: ValidationError, path: Path) -> str:
     # The input is left out: it may be a password.
     problems = (
-        f"{'.'.join(str(step) for step in item['loc'])}: {item['msg'].lower()}"
+        f"{'.'.join(str(step) for step in item['loc'])}: {_said(item['msg'])}"
         for item in error.errors(include_url=False, include_input=False)
     )
     return f"settings (file {path}, STRONGROOM_*, command line): {'; '.join(problems)}"
+
+
+def _said(message: str) -> str:
+    """Return a message of pydantic's as ours begin; what it quotes stays as it is."""
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

@@ -44,6 +44,7 @@ def command(
     from backup import app
     from backup.cli.output import local, print_json, print_table, size
     from backup.errors import StrongroomError
+    from backup.evidence.render.words import visible
     from backup.repository.pins import read_pins
 
     settings = load_settings(
@@ -96,7 +97,7 @@ def command(
                         for name in ("plain_bytes", "stored_bytes", "new_bytes")
                     ),
                     row.get("problem", row["status"]),
-                    row["pinned"] or "",
+                    visible(row["pinned"] or ""),
                 )
                 for row in rows
             ),

@@ -44,6 +44,7 @@ def command(
 
     from backup import app
     from backup.cli.output import print_json
+    from backup.evidence.render.words import visible
     from backup.journeys.pins import pin
 
     settings = load_settings(config, repository=repository, state_directory=state_directory)
@@ -65,6 +66,9 @@ def command(
     if as_json:
         print_json({"pin": made, "is_new": is_new})
     elif is_new:
-        click.echo(f"Pinned {key.id} of {key.database}: {made.why}")
+        click.echo(f"Pinned {key.id} of {key.database}: {visible(made.why)}")
     else:
-        click.echo(f"{key.id} was pinned already, and that pin stays: {made.why} ({made.who})")
+        click.echo(
+            f"{key.id} was pinned already, and that pin stays:"
+            f" {visible(made.why)} ({visible(made.who)})"
+        )

@@ -63,6 +63,7 @@ def command(
     from backup import app
     from backup.cli.output import print_json, watch
     from backup.errors import BlockedError
+    from backup.evidence.render.words import counted
     from backup.evidence.slot import answering
     from backup.journeys.prune import plan, prune
     from backup.repository.retention import BlockedPlan
@@ -100,8 +101,8 @@ def command(
         _print(result)
     if isinstance(result, BlockedPlan):
         raise BlockedError(
-            f"nothing was deleted from {opened.store.address}, for {len(result.reasons)} reasons:"
-            f" {'; '.join(result.reasons[:3])}",
+            f"nothing was deleted from {opened.store.address},"
+            f" for {counted(len(result.reasons), 'reason')}: {'; '.join(result.reasons[:3])}",
             hint="docs/runbooks/pruning.md: what each reason means, and what to do",
         )
 
@@ -153,9 +154,11 @@ def _for_programs(result: Pruned | PrunePlan | BlockedPlan) -> dict[str, object]
 
 def _print(result: Pruned | PrunePlan | BlockedPlan) -> None:
     from backup.cli.output import print_table
+    from backup.evidence.render.words import counted, visible
     from backup.journeys.prune import Pruned
     from backup.repository.retention import BlockedPlan
 
+    # What others wrote into the repository, such as why they pinned, is shown and does nothing.
     retention = _retention(result)
     rows = [(one.key, "keep", "; ".join(one.reasons)) for one in retention.kept]
     rows += [(key, "delete", "no rule keeps it") for key in retention.expired]
@@ -163,20 +166,20 @@ def _print(result: Pruned | PrunePlan | BlockedPlan) -> None:
         print_table(
             ("BACKUP", "DATABASE", "", "WHY"),
             (
-                (key.id.text, key.database, word, why)
+                (key.id.text, visible(key.database), word, visible(why))
                 for key, word, why in sorted(rows, key=lambda row: (row[0].database, row[0].id))
             ),
         )
     if isinstance(result, BlockedPlan):
         for reason in result.reasons:
-            click.echo(f"BLOCKED  {reason}")
+            click.echo(f"BLOCKED  {visible(reason)}")
         return
     if isinstance(result, Pruned):
         for key, reason in result.spared.items():
-            click.echo(f"SPARED   {key.id} of {key.database}: {reason}")
+            click.echo(f"SPARED   {key.id} of {visible(key.database)}: {visible(reason)}")
         click.echo(
-            f"Deleted {len(result.deleted)} backups; {result.condemned} objects marked as left"
-            f" over, {result.swept} marked earlier deleted"
+            f"Deleted {counted(len(result.deleted), 'backup')}; {result.condemned} objects marked"
+            f" as left over, {result.swept} marked earlier deleted"
         )
         if result.locked:
             click.echo(
@@ -185,8 +188,8 @@ def _print(result: Pruned | PrunePlan | BlockedPlan) -> None:
             )
     else:
         click.echo(
-            f"Would delete {len(retention.expired)} backups, mark {len(result.condemn)} objects as"
-            f" left over, delete {result.swept} marked earlier; add --apply to do it"
+            f"Would delete {counted(len(retention.expired), 'backup')}, mark {len(result.condemn)}"
+            f" objects as left over, delete {result.swept} marked earlier; add --apply to do it"
         )
     if result.postponed is not None:
-        click.echo(f"No object is marked or deleted now: {result.postponed}")
+        click.echo(f"No object is marked or deleted now: {visible(result.postponed)}")

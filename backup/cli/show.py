@@ -43,6 +43,7 @@ def command(
     """
     from backup import app
     from backup.cli.output import local, print_json, print_table, size
+    from backup.evidence.render.words import visible
     from backup.repository.pins import read_pins
 
     settings = load_settings(
@@ -82,7 +83,7 @@ def command(
     click.echo(f"           {signed.signer.public_key.fingerprint}")
     click.echo(f"Recipients {', '.join(manifest.recipients)}")
     if pinned is not None:
-        click.echo(f"Pinned     {pinned}")
+        click.echo(f"Pinned     {visible(pinned)}")
     for warning in manifest.warnings:
         click.echo(f"Warning    {warning}")
     print_table(

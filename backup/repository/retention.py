@@ -155,7 +155,7 @@ def _wanted(
     if policy.keep_within:
         for key in newest_first:
             if key.id.started >= now - policy.keep_within:
-                yield key, f"within {policy.keep_within}"
+                yield key, f"within {_span(policy.keep_within)}"
 
 
 def _braked(
@@ -175,11 +175,16 @@ def _braked(
         if key in inventory.made_last:
             yield key, "last made, by the evidence log"
         if key.id.started > now - policy.minimum_age:
-            yield key, f"younger than {policy.minimum_age}"
+            yield key, f"younger than {_span(policy.minimum_age)}"
         if key in pinned:
             yield key, f"pinned: {pinned[key]}"
         if key in in_use:
             yield key, f"in use: {in_use[key]}"
+
+
+def _span(length: timedelta) -> str:
+    """Return `1 day`, or `20:00:00`."""
+    return str(length).removesuffix(", 0:00:00")
 
 
 def _newest_of_each(

@@ -77,3 +77,14 @@ def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
     assert later.json["deleted"] == [newest]
     assert [key.id.text for key in vault.backups()] == [oldest, done.json["backup_id"]]
     vault.assert_whole()
+
+
+def test_what_others_wrote_does_nothing_to_a_terminal(vault: Vault) -> None:
+    """Whoever can write to the store can pin; the reason is shown with its numbers."""
+    assert vault.backup().code == 0
+    pinned = vault.run("pin", "latest", "--reason", "audit\x1b[2J\nGood: nothing to see")
+    assert pinned.code == 0, pinned.stderr
+    shown = [vault.run("list"), vault.run("show", "latest"), vault.run("prune"), pinned]
+    for done in shown:
+        assert "\x1b" not in done.stdout
+        assert r"audit\u{1b}[2J\u{a}Good: nothing to see" in done.stdout

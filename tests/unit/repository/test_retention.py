@@ -108,7 +108,7 @@ def test_brakes_name_themselves() -> None:
     assert reasons(made, used) == ("in use: restore on db2",)
     assert reasons(made, second) == ("one of the newest 2",)
     assert reasons(made, newest) == (
-        "last 1 of 1", "within 20:00:00", "newest", "younger than 1 day, 0:00:00",
+        "last 1 of 1", "within 20:00:00", "newest", "younger than 1 day",
     )  # fmt: skip
 
 
