@@ -185,16 +185,29 @@ def require_log(settings: Settings, repository: Repository, doing: str) -> Evide
     return log
 
 
-def prune_rules(settings: Settings, *, max_expire: int | None = None) -> Rules:
-    """Return what stays, as the settings have it; `max_expire` counts for all, in this run."""
-    retention = settings.retention
+def prune_rules(
+    settings: Settings, *, max_expire: int | None = None, copy: str | None = None
+) -> Rules:
+    """Return what stays, as the settings have it; `max_expire` counts for all, in this run.
+
+    Raises `SettingsError` for a copy that has no retention of its own.
+    """
+    retention, databases = settings.retention, settings.databases
+    if copy is not None:
+        (given,) = copies(settings, copy)
+        if given.retention is None:
+            raise SettingsError(
+                f"copy {copy} has no retention of its own, so nothing is ever deleted from it",
+                hint="set keep_… in a table [copies.retention] (docs/settings.md, Copies)",
+            )
+        retention, databases = given.retention, {}
 
     def limited(policy: Policy) -> Policy:
         return policy if max_expire is None else replace(policy, max_expire=max_expire)
 
     of_database = {
         name: limited(retention.of_database(one.retention, one.zone or settings.zone))
-        for name, one in settings.databases.items()
+        for name, one in databases.items()
     }
     policy = limited(retention.policy(settings.zone))
     text = repr((policy, sorted(of_database.items()), retention.sweep_grace))
@@ -206,7 +219,9 @@ def prune_rules(settings: Settings, *, max_expire: int | None = None) -> Rules:
     )
 
 
-def prune_sight(settings: Settings, repository: Repository, now: datetime) -> Sight:
+def prune_sight(
+    settings: Settings, repository: Repository, now: datetime, copy: str | None = None
+) -> Sight:
     """Return what a prune looks with on this host."""
     return Sight(
         repository=repository,
@@ -216,6 +231,7 @@ def prune_sight(settings: Settings, repository: Repository, now: datetime) -> Si
             settings.state_directory, repository.id, now - settings.retention.sweep_grace
         ),
         jobs=settings.jobs,
+        copy=copy,
     )
 
 

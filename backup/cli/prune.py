@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 @click.option(
     "--max-expire", type=click.IntRange(min=0), help="Allow so many of one database to go at once."
 )
+@click.option(
+    "--copy", metavar="NAME", help="Prune this copy of the settings, by its own [copies.retention]."
+)
 @slot_option
 @json_option
 def command(
@@ -45,6 +48,7 @@ def command(
     is_applied: bool,
     dry_run: bool,
     max_expire: int | None,
+    copy: str | None,
     slot: Slot | None,
     as_json: bool,
 ) -> None:
@@ -53,6 +57,9 @@ def command(
     What to keep is [retention] in the settings (docs/settings.md). Whatever it says, the newest
     backup stays, the newest that passed a restore test, and what is pinned or in use. In any doubt
     nothing at all is deleted, and the exit code is 12.
+
+    With --copy it is a copy that is pruned, by its own policy and pins; without a retention of its
+    own nothing is ever deleted from it. The evidence log of the repository is told.
 
     What nothing refers to any more is marked, and deleted by a prune that comes `sweep_grace`
     later.
@@ -76,10 +83,10 @@ def command(
         state_directory=state_directory,
         allowed_signers=allowed_signers,
     )
-    opened = app.open_repository(settings)
-    rules = app.prune_rules(settings, max_expire=max_expire)
+    opened = app.open_repository(settings, copy)
+    rules = app.prune_rules(settings, max_expire=max_expire, copy=copy)
     now = datetime.now(UTC)
-    sight = app.prune_sight(settings, opened, now)
+    sight = app.prune_sight(settings, opened, now, copy)
     result: Pruned | PrunePlan | BlockedPlan
     if is_applied:
         log = app.require_log(settings, opened, "pruning")

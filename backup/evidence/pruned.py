@@ -2,18 +2,47 @@
 
 A prune writes `prune.planned` with all that is about to go, `prune.executed` with `backup` after
 each one that went, and `prune.executed` without one at its end. Killed in between, the next prune
-finds what was planned, is gone and was never said to be gone.
+finds what was planned, is gone and was never said to be gone. A prune of a copy writes entries of
+types of its own, with the name of the copy: what they tell of is not gone from the repository.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from backup.errors import SettingsError
 from backup.evidence.entry import Detail, Entry, EntryType
 from backup.repository.layout import BackupId, BackupKey, decode_name
 
 _TELLS_OF_A_BACKUP = frozenset({EntryType.BACKUP_FINISHED, EntryType.INVENTORY_RECONCILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneEntries:
+    """The types of a prune's entries, and what each of them carries beside its own details."""
+
+    planned: EntryType
+    executed: EntryType
+    blocked: EntryType
+    where: Mapping[str, Detail]
+
+
+def prune_entries(copy: str | None) -> PruneEntries:
+    """Return what a prune of the repository writes, or of the copy of that name."""
+    if copy is None:
+        return PruneEntries(
+            planned=EntryType.PRUNE_PLANNED,
+            executed=EntryType.PRUNE_EXECUTED,
+            blocked=EntryType.PRUNE_BLOCKED,
+            where={},
+        )
+    return PruneEntries(
+        planned=EntryType.COPY_PRUNE_PLANNED,
+        executed=EntryType.COPY_PRUNE_EXECUTED,
+        blocked=EntryType.COPY_PRUNE_BLOCKED,
+        where={"copy": copy},
+    )
 
 
 def planned_details(keys: Iterable[BackupKey]) -> dict[str, Detail]:
@@ -69,13 +98,18 @@ def made_in_order(entries: Iterable[Entry]) -> Mapping[str, Sequence[BackupKey]]
     return {database: tuple(keys) for database, keys in made.items()}
 
 
-def never_said(entries: Iterable[Entry], backups: Collection[BackupKey]) -> tuple[BackupKey, ...]:
+def never_said(
+    entries: Iterable[Entry], backups: Collection[BackupKey], copy: str | None = None
+) -> tuple[BackupKey, ...]:
     """Return what a prune planned, is gone, and no entry says that it went: it was killed."""
+    kinds = prune_entries(copy)
     open_: dict[BackupKey, None] = {}
     for entry in entries:
-        if entry.type is EntryType.PRUNE_PLANNED:
+        if entry.details.get("copy") != copy:
+            continue
+        if entry.type is kinds.planned:
             open_.update(dict.fromkeys(planned_backups(entry)))
-        elif entry.type is EntryType.PRUNE_EXECUTED:
+        elif entry.type is kinds.executed:
             key = named_backup(entry)
             if key is None:  # the end of a run that was not killed
                 open_.clear()

@@ -5,6 +5,7 @@ plan:   which backups go, which objects are condemned, which condemned ones are 
 act:    that plan and nothing else, less what has come into use meanwhile
 report: to the evidence log before, after each backup, and at the end
 
+A copy is pruned alike, by its own policy, pins and leases; the repository's log is told of it.
 Ended anywhere there is something left over, never something missing, and the next prune goes on.
 """
 
@@ -17,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from backup.errors import LockedError
-from backup.evidence.entry import Detail, EntryType
+from backup.evidence.entry import Detail
 from backup.evidence.log import EvidenceLog
-from backup.evidence.pruned import planned_details
+from backup.evidence.pruned import planned_details, prune_entries
 from backup.journeys.progress import Progress
 from backup.journeys.prunelook import (
     PrunePlan,
@@ -91,13 +92,14 @@ def prune(
     `answering` goes into the entry that ends the run: which slot of the schedule it was for.
     Raises `BusyError` if another prune is at work on this repository, on any host.
     """
-    store = sight.repository.store
+    store, kinds = sight.repository.store, prune_entries(sight.copy)
     with held(store, "prune", clock=clock) as lease:
         made = plan(sight, rules, now=clock())
         if isinstance(made, BlockedPlan):
             log.append(
-                EntryType.PRUNE_BLOCKED,
+                kinds.blocked,
                 {
+                    **kinds.where,
                     "reasons": len(made.reasons),
                     "refused": len(made.refused.expired),
                     "policy_sha256": rules.sha256,
@@ -110,8 +112,9 @@ def prune(
         if made.is_nothing and not answering:
             return _pruned(made, done)
         planned = log.append(
-            EntryType.PRUNE_PLANNED,
+            kinds.planned,
             {
+                **kinds.where,
                 **planned_details((*made.backups.expired, *made.never_said)),
                 "condemned": len(made.condemn),
                 "swept": made.swept,
@@ -125,8 +128,9 @@ def prune(
         act.sweep()
         act.clear_leases()
         log.append(
-            EntryType.PRUNE_EXECUTED,
+            kinds.executed,
             {
+                **kinds.where,
                 "planned": planned.entry.seq,
                 "deleted": len(done.deleted),
                 "spared": len(done.spared),
@@ -245,13 +249,15 @@ class _Act:
         _log.info("backup %s is deleted", key.id, extra={"action": "backup_deleted"})
 
     def _say(self, key: BackupKey) -> None:
+        kinds = prune_entries(self.sight.copy)
         details: dict[str, Detail] = {
+            **kinds.where,
             "backup": key.id.text,
             "database": key.database,
             "manifest_sha256": self.plan.manifests.get(key),
             "planned": self.planned,
         }
-        self.log.append(EntryType.PRUNE_EXECUTED, details, now=self.clock())
+        self.log.append(kinds.executed, details, now=self.clock())
 
     def _is_postponed(self) -> bool:
         """Whether a writer has begun since the plan was made."""

@@ -71,7 +71,8 @@ class Rules:
 class Sight:
     """What a prune looks with: the repository, whom it believes, and what this host remembers.
 
-    `unfinished` are chunk objects that runs of this host stored and did not finish.
+    `unfinished` are chunk objects that runs of this host stored and did not finish. `copy` is the
+    name of the copy that the repository is, if it is one.
     """
 
     repository: Repository
@@ -79,6 +80,7 @@ class Sight:
     claims: Sequence[Claim]
     unfinished: frozenset[bytes]
     jobs: int
+    copy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,7 @@ def look(sight: Sight, rules: Rules, *, now: datetime) -> Stored:
         condemned=condemned,
         left_over=tuple(left_over(objects, existing)),
         ended_leases=tuple(_believed(doubts, lambda: keys_of_ended(store, now)) or ()),
-        never_said=never_said(entries, existing),
+        never_said=never_said(entries, existing, sight.copy),
     )
 
 

@@ -9,6 +9,7 @@ from backup.evidence.pruned import (
     planned_backups,
     planned_details,
     proven_backups,
+    prune_entries,
 )
 from backup.repository.layout import BackupId, BackupKey
 from tests.samples import KEY, MOMENT
@@ -70,3 +71,15 @@ def test_what_a_killed_prune_did_not_say() -> None:
     assert never_said([planned, said], []) == (KEY,)
     assert never_said([planned, said], [KEY]) == ()
     assert never_said([planned, said, entry(EntryType.PRUNE_EXECUTED, deleted=1)], []) == ()
+
+
+def test_a_prune_of_a_copy_is_told_apart_by_type_and_name() -> None:
+    """What is gone from a copy is not gone from the repository, nor from another copy."""
+    kinds = prune_entries("offsite")
+    planned = entry(kinds.planned, **planned_details([KEY]), **kinds.where)
+    for copy, gone in (("offsite", (KEY,)), ("other", ()), (None, ())):
+        assert never_said([planned], [], copy) == gone
+    ended = entry(kinds.executed, **kinds.where)
+    assert never_said([planned, ended], [], "offsite") == ()
+    at_home = entry(prune_entries(None).planned, **planned_details([KEY]))
+    assert never_said([at_home, ended], []) == (KEY,)
