@@ -11,6 +11,7 @@ from backup.cli.logreview import review
 from backup.cli.logtimestamp import timestamp
 from backup.cli.options import (
     any_path,
+    existing_file,
     json_option,
     load_settings,
     settings_options,
@@ -94,6 +95,12 @@ def show(
     metavar="FILE",
     help="Root of the time-stamp authority, PEM: every time stamp must be by it.",
 )
+@click.option(
+    "--earlier",
+    type=existing_file,
+    metavar="FILE",
+    help="A checkpoint that you kept: the log must begin with what it is over.",
+)
 @json_option
 def verify(
     *,
@@ -102,6 +109,7 @@ def verify(
     state_directory: Path | None,
     allowed_signers: Path | None,
     authority: Path | None,
+    earlier: Path | None,
     as_json: bool,
 ) -> None:
     """Verify every entry, every checkpoint, and that the log and the backups agree.
@@ -117,6 +125,7 @@ def verify(
     from backup.cli.logtimestamp import read_authorities
     from backup.cli.output import local, print_json
     from backup.errors import IntegrityError
+    from backup.evidence.proof import kept_claim
     from backup.journeys.audit import audit
 
     settings = load_settings(
@@ -126,10 +135,15 @@ def verify(
         allowed_signers=allowed_signers,
     )
     opened = app.open_repository(settings)
+    allowed = app.load_allowed_signers(settings, opened)
+    claims = list(app.remembered_log(settings, opened))
+    if earlier is not None and allowed is not None:
+        keys = [signer.public_key for signer in allowed.signers]
+        claims.append(kept_claim(earlier.read_bytes(), opened.id, keys))
     found = audit(
         opened,
-        app.load_allowed_signers(settings, opened),
-        app.remembered_log(settings, opened),
+        allowed,
+        claims,
         authorities=None if authority is None else read_authorities(authority),
         now=datetime.now(UTC),
     )
@@ -157,30 +171,63 @@ def verify(
 
 
 @command.command(
-    short_help="Prove that an entry is in the log.",
+    short_help="Prove that an entry is in the log, or that it only grew.",
     epilog="Example: strongroom log prove 42 -o entry-42.proof.json",
 )
 @settings_options
-@click.argument("seq", type=click.IntRange(0))
+@signers_option
+@click.argument("seq", type=click.IntRange(0), required=False)
+@click.option(
+    "--earlier",
+    type=existing_file,
+    metavar="FILE",
+    help="A checkpoint that was kept: prove that the log begins with what it is over.",
+)
 @click.option("-o", "--output", type=any_path, help="Write the proof here; it must not exist.")
 def prove(
     *,
     config: Path | None,
     repository: str | None,
     state_directory: Path | None,
-    seq: int,
+    allowed_signers: Path | None,
+    seq: int | None,
+    earlier: Path | None,
     output: Path | None,
 ) -> None:
-    """Write the proof that entry SEQ is under the newest checkpoint, for an auditor to keep."""
+    """Write the proof that entry SEQ is under the newest checkpoint, for an auditor to keep.
+
+    With --earlier: that the log under the newest checkpoint begins with the log of an earlier one
+    (RFC 6962, section 2.1.2), so that nothing that was in it then was changed or left out.
+    """
     from backup import app
-    from backup.errors import SettingsError
+    from backup.errors import SettingsError, UnpinnedError
     from backup.evidence.log import read_log
-    from backup.evidence.proof import encode_proof
+    from backup.evidence.proof import encode_proof, kept_claim, prove_consistency
     from backup.evidence.proof import prove as prove_entry
 
-    settings = load_settings(config, repository=repository, state_directory=state_directory)
+    if (seq is None) == (earlier is None):
+        raise click.UsageError("name an entry, or --earlier FILE")
+    settings = load_settings(
+        config,
+        repository=repository,
+        state_directory=state_directory,
+        allowed_signers=allowed_signers,
+    )
     opened = app.open_repository(settings)
-    proof = encode_proof(prove_entry(read_log(opened.store), opened.id, seq)).decode()
+    log = read_log(opened.store)
+    if seq is not None:
+        proof = encode_proof(prove_entry(log, opened.id, seq)).decode()
+    else:
+        assert earlier is not None
+        allowed = app.load_allowed_signers(settings, opened)
+        if allowed is None:
+            raise UnpinnedError(
+                "UNPINNED: nothing here says whose checkpoints count",
+                hint="add --allowed-signers FILE, the line that `strongroom init` printed",
+            )
+        note = earlier.read_bytes()
+        claim = kept_claim(note, opened.id, [signer.public_key for signer in allowed.signers])
+        proof = prove_consistency(log, opened.id, claim, note).decode()
     if output is None:
         click.echo(proof)
         return

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backup.evidence.log import EvidenceLog
     from backup.evidence.period import Period
     from backup.evidence.slot import Slot
+    from backup.evidence.timestamp import Stamped
     from backup.settings import Settings
 
 _PINS_HINT = "add --allowed-signers FILE, got from the firm by another way than the bundle"
@@ -213,6 +214,12 @@ def render(
     metavar="FILE",
     help="A checkpoint.note that you kept: the log of a period pack must begin with it.",
 )
+@click.option(
+    "--authority",
+    type=existing_file,
+    metavar="FILE",
+    help="Root of a time-stamp authority, PEM: does it vouch for this report (seal S3)?",
+)
 @json_option
 def verify(
     *,
@@ -223,6 +230,7 @@ def verify(
     reports_directory: Path | None,
     allowed_signers: Path | None,
     earlier: Path | None,
+    authority: Path | None,
     as_json: bool,
 ) -> None:
     """Verify that a pinned key signed a bundle, and that all that is in it agrees.
@@ -232,7 +240,7 @@ def verify(
     3 means that something is wrong, 11 (UNPINNED) that nothing here says whose signature counts.
     That a report is genuine does not mean that the restore test passed.
     """
-    from backup.cli.output import print_json
+    from backup.cli.output import local, print_json
     from backup.journeys.reports import find_bundle
 
     settings = _settings(config, repository, state_directory, reports_directory, allowed_signers)
@@ -245,6 +253,7 @@ def verify(
     checked = _verified(settings, data, bundle, as_json=as_json)
     report = checked.report
     assert checked.signer is not None
+    stamp = None if authority is None else _stamp(settings, data, checked, authority)
     said = {
         "is_good": True,
         "report_id": report.report_id,
@@ -255,6 +264,8 @@ def verify(
         "signer": checked.signer.principal,
         "key": checked.signer.public_key.fingerprint,
         "wrong": (),
+        "seal": report.verdict.seal if stamp is None else 3,
+        "stamped": None if stamp is None else stamp.time,
     }
     if as_json:
         print_json(said)
@@ -264,6 +275,13 @@ def verify(
         f" ({checked.signer.public_key.fingerprint})"
     )
     click.echo(f"It says: {report.verdict.sentence} at level {report.verdict.level}")
+    if stamp is not None:
+        click.echo(f"Seal S3: the authority says that the log told of it at {local(stamp.time)}")
+    elif authority is not None:
+        click.echo(
+            f"Seal S{report.verdict.seal}: no time stamp of this authority is over it yet"
+            " (`strongroom log timestamp request`)"
+        )
 
 
 @command.command(
@@ -418,6 +436,28 @@ def _members(settings: Settings, bundle: str) -> dict[str, bytes]:
     if REPORT not in members:
         raise IntegrityError(f"{bundle} holds no {REPORT}")
     return members
+
+
+def _stamp(
+    settings: Settings, data: bytes, checked: CheckedBundle, authority: Path
+) -> Stamped | None:
+    """Return the time stamp over a bundle's entries in the log of the repository, or None."""
+    from backup import app
+    from backup.cli.logtimestamp import read_authorities
+    from backup.errors import NotFoundError
+    from backup.evidence.bundle import CHECKPOINT, decode_zip
+    from backup.journeys.sealed import stamped_since
+
+    opened = app.open_repository(settings)
+    allowed = app.pinned_signers(settings, checked.report.backup.repository_id)
+    note = decode_zip(data).get(CHECKPOINT)
+    if opened.id != checked.report.backup.repository_id or note is None or allowed is None:
+        raise NotFoundError(
+            f"{opened.store.address} has no evidence log that tells of this report",
+            hint="time stamps lie in the repository whose backup was tested: add --repository",
+        )
+    keys = [signer.public_key for signer in allowed.signers]
+    return stamped_since(opened, note, keys, read_authorities(authority))
 
 
 def _verified(

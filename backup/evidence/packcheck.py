@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backup.crypto.allowed_signers import AllowedSigners
-from backup.crypto.note import open_checkpoint
 from backup.crypto.sshkey import PublicKey
 from backup.crypto.sshsig import Signer, verify
 from backup.errors import IntegrityError
 from backup.evidence.bundle import CHECKPOINT, SUMS, SUMS_SIGNATURE
 from backup.evidence.bundlecheck import wrong_sums
-from backup.evidence.log import Claim, StoredLog, check_log, origin
+from backup.evidence.log import Claim, StoredLog, check_log
 from backup.evidence.period import Period, collect
 from backup.evidence.periodpack import LOG, PACK
+from backup.evidence.proof import kept_claim
 from backup.evidence.render.period import (
     PERIOD,
     render_coverage,
@@ -26,7 +26,6 @@ from backup.evidence.render.period import (
 )
 from backup.evidence.report import REPORT_NAMESPACE
 from backup.repository.canonical import decode
-from backup.repository.manifest import LogHead
 
 _TABLES = {
     "population.csv": render_population,
@@ -109,11 +108,9 @@ def _wrong_log(
     claims = [Claim(who=PERIOD, head=period.log)]
     if earlier is not None:
         try:
-            kept, _ = open_checkpoint(earlier, origin(period.repository_id), keys)
-            head = LogHead(size=kept.size, root=kept.root.hex())
-            claims.append(Claim(who="the checkpoint that was kept", head=head))
+            claims.append(kept_claim(earlier, period.repository_id, keys))
         except IntegrityError as error:
-            yield f"the checkpoint that was kept: {error.message}"
+            yield error.message
     wrong = check_log(log, repository_id=period.repository_id, keys=keys, claims=claims)
     yield from wrong
     if wrong:

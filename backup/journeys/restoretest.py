@@ -34,7 +34,7 @@ from backup.journeys.scratchtest import restore_and_look
 from backup.journeys.stored import Trust, finding_of, read_manifest, read_objects
 from backup.journeys.testrecord import Record
 from backup.journeys.testreport import Circumstances, compose, in_force, tested_backup, without
-from backup.journeys.threads import to_end
+from backup.journeys.threads import Running, to_end
 from backup.leases import reading
 from backup.lock import exclusive
 from backup.repository.access import Repository, SignedManifest
@@ -136,6 +136,7 @@ async def _examine(
 ) -> tuple[SignedManifest | None, Seen | None]:
     """Look at what is stored; if nothing is wrong with that, restore it and look again."""
     repository, started = examiner.repository, begun.around.started
+    reading_objects = Running()
     with record.phase("verify"):
         signed = await to_end(
             partial(
@@ -171,7 +172,9 @@ async def _examine(
                 record,
                 jobs=examiner.workshop.jobs,
                 progress=progress,
-            )
+                running=reading_objects,
+            ),
+            stop=reading_objects.end,
         )
     if record.is_stopped:
         return signed, None

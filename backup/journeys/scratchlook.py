@@ -13,7 +13,7 @@ from backup.evidence.messages import redacted_error
 from backup.evidence.report import Environment, OperatorCheck
 from backup.evidence.verdict import Code, Finding
 from backup.journeys.testrecord import Record
-from backup.journeys.threads import to_end
+from backup.journeys.threads import Running, to_end
 from backup.postgres.command import Command
 from backup.postgres.dsn import Dsn
 from backup.postgres.process import run
@@ -131,9 +131,13 @@ async def smoke(
     )
     begun = clock()
     findings = []
+    running = Running()
     try:
         with record.phase("smoke"):
-            await to_end(lambda: run(command, timeout=policy.check_timeout))
+            await to_end(
+                lambda: run(command, timeout=policy.check_timeout, entered=running.entered),
+                stop=running.end,
+            )
         # What it prints is the application's: it may hold anything.
         record.heard(command, "", clock() - begun)
     except StalledError:

@@ -24,6 +24,7 @@ from backup.evidence.verdict import Code, Finding, Word
 from backup.journeys.origin import TOLERANCE, filed_twice, foreign
 from backup.journeys.progress import Progress
 from backup.journeys.testrecord import Record
+from backup.journeys.threads import Running
 from backup.journeys.verify import Verified, verify
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.layout import BackupId, BackupKey
@@ -93,11 +94,18 @@ def read_objects(
     *,
     jobs: int,
     progress: Progress,
+    running: Running,
 ) -> None:
     """Ask of every object whether it is there, is what was written, and opens."""
     try:
         found = verify(
-            repository, [key], trust.allowed, identities=identities, jobs=jobs, progress=progress
+            repository,
+            [key],
+            trust.allowed,
+            identities=identities,
+            jobs=jobs,
+            progress=progress,
+            running=running,
         )
     except KeyUnavailableError as error:
         record.is_stopped = True

@@ -26,7 +26,7 @@ from backup.evidence.verdict import Check, Code, Finding, Word, judge
 from backup.journeys.scratchlook import Seen
 from backup.journeys.testrecord import Record, milliseconds
 from backup.repository.access import SignedManifest
-from backup.repository.catalog import Catalog
+from backup.repository.catalog import SUBSCRIPTIONS, Catalog
 from backup.repository.layout import BackupKey
 from backup.repository.manifest import LogHead
 from backup.testpolicy import RestoreTestPolicy
@@ -38,6 +38,12 @@ _LIMITS = (
     "That the backup can be had when this site is lost: it was read where the report says,"
     " with the identity of the test, on a host that may reach the source.",
     "What a materialised view held that was not up to date: a restore computes it anew.",
+    "That security labels of roles and of the database itself are as they were, and what an owner"
+    " took from himself on an extension's objects: neither is compared.",
+)
+_NO_SUBSCRIPTIONS = (
+    "That subscriptions are as they were: the backup was taken by a role that may not read them,"
+    " and pg_dump leaves them out for it."
 )
 
 
@@ -296,6 +302,8 @@ def _limits(
             "That values are equal: the source was not digested when this backup was taken, so"
             " rows were counted and their content was not compared."
         )
+    if seen is not None and SUBSCRIPTIONS not in seen.expected.covers:
+        yield _NO_SUBSCRIPTIONS
     if not policy.smoke_command:
         yield "That the application works on the restored data: it was not started."
     if exclusions:

@@ -79,15 +79,20 @@ async def run_each(
             raise
 
 
-async def to_end(function: Callable[[], _Result]) -> _Result:
+async def to_end(
+    function: Callable[[], _Result], *, stop: Callable[[], None] | None = None
+) -> _Result:
     """Return what the function returns in a thread; when cancelled, only once it has ended.
 
-    Unlike `asyncio.to_thread`, which leaves the thread at work with what its caller closes.
+    Unlike `asyncio.to_thread`, which leaves the thread at work with what its caller closes. `stop`
+    is called when this is cancelled, so that what may take long ends soon.
     """
     future = asyncio.get_running_loop().run_in_executor(None, function)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        if stop is not None:
+            stop()
         await settled([future])
         raise
 

@@ -28,6 +28,7 @@ from backup.evidence.log import EvidenceLog
 from backup.evidence.slot import Slot, answering
 from backup.journeys.archives import find_chunk_key
 from backup.journeys.progress import Progress
+from backup.journeys.threads import Running
 from backup.repository.access import Repository, SignedManifest
 from backup.repository.chunks import ChunkRef, check_object
 from backup.repository.layout import BackupKey, chunk_object_key
@@ -128,11 +129,13 @@ def verify(
     share: Share | None = None,
     jobs: int,
     progress: Progress,
+    running: Running | None = None,
 ) -> Verified:
     """Read everything that `keys` refer to, each object once, and return what was found.
 
     With a share: all manifests, lists and catalogues, and the chunks that are due.
 
+    When `running` is ended by another thread, it raises soon, and nothing is found.
     Raises `NotFoundError` if there is nothing to verify, `KeyUnavailableError` if the identities
     do not open the repository: neither may look like a result.
     """
@@ -160,6 +163,8 @@ def verify(
         _collect(repository, signed, refs, damages, identities)
 
     def check(ref: ChunkRef) -> None:
+        if running is not None:
+            running.check()
         if identities:
             repository.chunk(ref, identities, chunk_key)
         else:

@@ -6,16 +6,22 @@ import asyncio
 import os
 import random
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
 
 import pytest
 
+from backup.errors import PostgresError
 from backup.evidence.entry import Entry, EntryType
 from backup.evidence.log import read_log
 from backup.evidence.selection import Choice
 from backup.journeys.progress import Silent
 from backup.journeys.restoretest import Concluded, restore_test
+from backup.journeys.threads import Running
+from backup.journeys.verify import verify
 from backup.postgres.dsn import Dsn
 from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault, command_lines, eventually, finish
@@ -120,6 +126,66 @@ def test_killed_it_leaves_what_the_next_test_removes(
             assert end.details["codes"] == "ABANDONED"
 
 
+# Which program is at work then; on a busy machine one may end before it is seen, and a later
+# one is.
+PHASES = ("initdb", "pg_restore", "sleep 86399")
+STEPS = [(phase, number) for phase in range(3) for number in (SIGINT, SIGTERM, SIGKILL)]
+
+
+def test_a_signal_in_each_phase_leaves_nothing(
+    vault: Vault, scratch: Path, numbers: Numbers, chance: random.Random
+) -> None:
+    """While the cluster is made, while it is restored, while it is asked.
+
+    Ctrl-C and SIGTERM end it with an entry that says so; after SIGKILL the next test says it.
+    """
+    settings = vault.config.read_text()
+    vault.config.write_text(
+        f'{settings}smoke_command = ["/bin/sleep", "86399"]\ncheck_timeout = "PT1H"\n'
+    )
+    assert vault.backup().code == 0
+    store = vault.repository().store
+    arguments = ("--identity", vault.identity_file, "--scratch-directory", scratch)
+    for phase, number in chance.sample(STEPS, numbers.of(4, len(STEPS))):
+        process = vault.start("restore-test", *arguments)
+        assert eventually(partial(is_at, process.pid, PHASES[phase:]), 60), PHASES[phase]
+        process.send_signal(number)
+        done = finish(process)
+        assert done.code == (-SIGKILL if number is SIGKILL else 130), (phase, done)
+        assert "Traceback" not in done.stderr
+        assert eventually(lambda: not at_work(scratch)), at_work(scratch)
+        log = list(read_log(store).entries())
+        if number is SIGKILL:
+            assert len(open_tests(log)) == 1
+        else:
+            assert list(scratch.iterdir()) == [], PHASES[phase]
+            assert open_tests(log) == []
+            assert log[-1].type is EntryType.RESTORE_TEST_ABORTED
+    vault.config.write_text(settings)
+    done = vault.run("restore-test", *arguments, "--json")
+    assert (done.code, done.json["codes"]) == (0, []), done.stderr
+    assert list(scratch.iterdir()) == []
+    assert open_tests(list(read_log(store).entries())) == []
+
+
+def is_at(pid: int, programs: tuple[str, ...]) -> bool:
+    """Whether one of the programs works for a process."""
+    return any(program in line for line in under(pid) for program in programs)
+
+
+def under(pid: int) -> list[str]:
+    """Command lines of a process's children, and of theirs."""
+    found, parents = [], {pid}
+    lines = dict(command_lines())
+    for child in sorted(lines):
+        with suppress(OSError, IndexError):
+            status = Path(f"/proc/{child}/stat").read_text()
+            if int(status.rpartition(")")[2].split()[1]) in parents:
+                parents.add(child)
+                found.append(lines[child])
+    return found
+
+
 def open_tests(log: list[Entry]) -> list[str]:
     """The report ids of tests that began and have no end."""
     ended = {one.details["report"] for one in log if one.type in OVER}
@@ -128,6 +194,24 @@ def open_tests(log: list[Entry]) -> list[str]:
         for one in log
         if one.type is EntryType.RESTORE_TEST_STARTED and one.details["report"] not in ended
     ]
+
+
+def test_reading_ends_when_it_is_told_to(portal: Dsn) -> None:
+    """A large backup is not read to its end first: the next object is the last."""
+    with lab_repository() as repository:
+        made = repository.back_up(portal)
+        running = Running()
+        running.end()
+        with pytest.raises(PostgresError, match="ended because"):
+            verify(
+                repository.opened,
+                [made.manifest.key],
+                repository.allowed,
+                identities=[repository.identity],
+                jobs=2,
+                progress=Silent(),
+                running=running,
+            )
 
 
 def test_interrupted_while_its_beginning_is_logged_it_has_an_end(

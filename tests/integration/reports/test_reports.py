@@ -24,6 +24,7 @@ from backup.evidence.verdict import Word
 from backup.repository.layout import log_entry_key
 from backup.schedule import Schedule
 from tests import samples_report
+from tests.integration.crypto.test_timestamps import Authority
 from tests.lab.reports import LabReports, lab_reports
 from tests.lab.repositories import Ended, ended
 from tests.samples import KEY
@@ -334,3 +335,33 @@ def test_a_period_of_a_log_that_is_not_whole_says_so(reports: LabReports, tmp_pa
     assert reports.host.strongroom(*backwards).code == 2
     unpinned = {"STRONGROOM_STATE_DIRECTORY": str(tmp_path / "nothing")}
     assert reports.host.strongroom(*asked, **unpinned).code == 11
+
+
+def test_an_authority_seals_a_report(reports: LabReports, tmp_path: Path) -> None:
+    """S2 until a time stamp is over its entries, S3 from then on; another authority's is none."""
+    early = Authority(tmp_path / "early")
+    query = tmp_path / "query.tsq"
+
+    def stamp(authority: Authority, name: str) -> None:
+        asked = query.with_name(name)
+        assert reports.host.strongroom("log", "timestamp", "request", "-o", asked).code == 0
+        reply = authority.reply(asked)
+        take = ("log", "timestamp", "import", reply, "--certificate", authority.root)
+        assert reports.host.strongroom(*take).code == 0
+
+    stamp(early, "before.tsq")
+    published = reports.publish(reports.report())
+    verify = ("report", "verify", published.path, "--authority", early.root)
+    assert "Seal S2: no time stamp" in reports.host.strongroom(*verify).stdout
+    stamp(early, "after.tsq")
+    said = reports.host.strongroom(*verify)
+    assert (said.code, "Seal S3: the authority says" in said.stdout) == (0, True), said
+    assert reports.host.strongroom(*verify, "--json").json["seal"] == 3
+    other = Authority(tmp_path / "other")
+    verify = ("report", "verify", published.path, "--authority", other.root)
+    assert reports.host.strongroom(*verify, "--json").json["seal"] == 2
+    # The repository holds another log than the one that the report was proven under.
+    reports.lab.opened.store.delete(log_entry_key(2))
+    verify = ("report", "verify", published.path, "--authority", early.root)
+    done = reports.host.strongroom(*verify)
+    assert (done.code, "does not begin with" in done.stderr) == (3, True), done

@@ -10,7 +10,7 @@ import pytest
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.evidence.entry import EntryType
 from backup.evidence.log import read_log
-from backup.evidence.proof import decode_proof, verify_proof
+from backup.evidence.proof import decode_proof, verify_consistency, verify_proof
 from backup.postgres.dsn import Dsn
 from backup.repository.layout import log_checkpoint_key, log_entry_key
 from tests.lab.repositories import Host, LabRepository, lab_repository
@@ -82,6 +82,14 @@ def test_the_verbs_leave_their_trace(
         decode_proof(proof.read_bytes(), proof.name), [one.public_key for one in pins.signers]
     )
     assert entry.details["backup"] == made.manifest.backup_id
+    early = repository.directory / log_checkpoint_key(3)
+    grown = tmp_path / "grown.json"
+    assert host.strongroom("log", "prove", "--earlier", early, "-o", grown).code == 0
+    assert verify_consistency(
+        grown.read_bytes(), grown.name, [one.public_key for one in pins.signers]
+    ) == (3, 6)
+    assert host.strongroom("log", "prove").code == 2
+    assert host.strongroom("log", "verify", "--earlier", early).code == 0
 
 
 def test_a_spoilt_log_is_refused(repository: LabRepository, source: Dsn) -> None:

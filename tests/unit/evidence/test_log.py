@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,15 @@ from backup.crypto.sshkey import SigningKey
 from backup.errors import IntegrityError, NotFoundError
 from backup.evidence.entry import Detail, EntryType, decode_entry, encode_entry
 from backup.evidence.log import Claim, EvidenceLog, check_log, origin, read_log
-from backup.evidence.proof import decode_proof, encode_proof, prove, verify_proof
+from backup.evidence.proof import (
+    decode_proof,
+    encode_proof,
+    kept_claim,
+    prove,
+    prove_consistency,
+    verify_consistency,
+    verify_proof,
+)
 from backup.repository.layout import log_checkpoint_key, log_entry_key
 from backup.repository.manifest import LogHead
 from backup.repository.stores.memory import MemoryStore
@@ -299,6 +308,54 @@ def test_a_proof_needs_nothing_else() -> None:
         assert checkpoint.size == 5
         with pytest.raises(IntegrityError, match="key that counts"):
             verify_proof(decode_proof(data, "proof"), [OTHER.public_key])
+
+
+def test_a_log_that_only_grew_is_proven_to_have() -> None:
+    """By two checkpoints and the hashes between them; to whoever has the earlier one."""
+    log = Log(9)
+    stored = read_log(log.store)
+    for size, note in stored.notes:
+        claim = kept_claim(note, ID, [KEY.public_key])
+        assert claim.head.size == size
+        data = prove_consistency(stored, ID, claim, note)
+        assert verify_consistency(data, "proof", [KEY.public_key]) == (size, 9)
+        with pytest.raises(IntegrityError, match="key that counts"):
+            verify_consistency(data, "proof", [OTHER.public_key])
+    spoilt = data.replace(b'"hashes":[', b'"hashes":["no hash",')
+    if b'["no hash",]' in spoilt:
+        spoilt = spoilt.replace(b'["no hash",]', b'["no hash"]')
+    with pytest.raises(IntegrityError, match="no hash"):
+        verify_consistency(spoilt, "proof", [KEY.public_key])
+
+
+def dumped(text: str) -> bytes:
+    """A text as canonical JSON has it."""
+    return json.dumps(text, ensure_ascii=False).encode()
+
+
+def test_a_log_that_did_not_only_grow_has_no_proof() -> None:
+    """It was written anew or cut short since the checkpoint, or that is a stranger's."""
+    note = Log(4).store.get(log_checkpoint_key(4))
+    claim = kept_claim(note, ID, [KEY.public_key])
+    other = Log(1)
+    for number in range(5):
+        other.append(EntryType.HEARTBEAT, number=-number)
+    with pytest.raises(IntegrityError, match="written anew"):
+        prove_consistency(read_log(other.store), ID, claim, note)
+    for shorter in (Log(3), Log(0)):
+        with pytest.raises(IntegrityError, match="cut short"):
+            prove_consistency(read_log(shorter.store), ID, claim, note)
+    with pytest.raises(IntegrityError, match="that was kept"):
+        kept_claim(note, ID, [OTHER.public_key])
+    grown = read_log(Log(6).store)
+    size, newest = grown.notes[-1]
+    late = kept_claim(newest, ID, [KEY.public_key])
+    data = prove_consistency(grown, ID, late, newest)
+    mixed = read_log(other.store).notes[-1][1]
+    forged = data.replace(*(dumped(note.decode()) for note in (newest, mixed)), 1)
+    assert size == 6
+    with pytest.raises(IntegrityError, match="does not begin with"):
+        verify_consistency(forged, "proof", [KEY.public_key])
 
 
 def test_a_proof_of_something_else_is_refused() -> None:
