@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -53,7 +54,8 @@ def verify_pack(
         )
     if not as_json:
         click.echo(
-            f"Good: the pack of {period.first:%Y-%m-%d} up to {period.last:%Y-%m-%d} is genuine,"
+            f"Good: the pack of {period.first:%Y-%m-%d} to"
+            f" {period.last - timedelta(microseconds=1):%Y-%m-%d} is genuine,"
             f" signed by {checked.signer.principal} ({checked.signer.public_key.fingerprint})"
         )
         click.echo(
