@@ -13,6 +13,7 @@ from backup.evidence.verdict import Check
 from backup.postgres.dsn import Dsn
 from backup.postgres.snapshot import hold_snapshot
 from backup.postgres.soundness import observe_soundness
+from backup.testpolicy import Question, RestoreTestPolicy
 from tests.lab.repositories import lab_repository
 from tests.lab.restoretests import codes, run_restore_test
 from tests.lab.servers import LabServer, Servers
@@ -154,3 +155,20 @@ def test_a_table_whose_pages_cannot_be_read_is_corrupt(
         return next(check for check in seen.checks if check.id == "amcheck")
 
     assert ("AMCHECK_CORRUPT", "table public.clients") in found(asyncio.run(look()))
+
+
+def test_a_healthy_backup_that_is_asked_everything_is_proven_to_level_8(source: Dsn) -> None:
+    """Values, pages, the firm's questions, its application, and both targets."""
+    policy = RestoreTestPolicy(
+        questions=(
+            Question(id="clients", sql="SELECT count(*) FROM public.clients", expected="3000"),
+        ),
+        smoke_command=("/bin/sh", "-c", 'test -S "$PGHOST/.s.PGSQL.$PGPORT"'),
+        rto_target_ms=3_600_000,
+        rpo_target_ms=3_600_000,
+    )
+    with lab_repository() as repository:
+        repository.back_up(source, digests="always")
+        report = run_restore_test(repository, policy=policy).report
+    assert codes(report) == set(), report.verdict.findings
+    assert (report.verdict.sentence, report.verdict.level) == ("PASS", 8)
