@@ -10,7 +10,7 @@ from backup.repository.layout import BackupId, BackupKey
 from backup.repository.locking import MINIMUM_LOCK, LockRule, lock_ends
 from backup.repository.retention import Inventory, plan_retention
 from backup.schedule import Schedule
-from tests.property.repository.test_retention_laws import any_policy, kept
+from tests.lab.retention import any_policy, kept
 
 HISTORIES = 20_000 if os.environ.get("FAULTS") == "full" else 100
 SCHEDULES = ("0 * * * *", "30 2 * * *", "0 */6 * * *", "15 4 * * 0", "0 3 1 * *")
