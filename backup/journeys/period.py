@@ -132,7 +132,12 @@ def write_pack(
 
 
 def _is_unpublished(directory: Path, period: Period, log: StoredLog) -> bool:
-    """Return whether a directory holds a pack of this very period that the log does not name."""
+    """Return whether a directory holds a pack of this very period that the log does not name.
+
+    A log that is not whole may have named any pack.
+    """
+    if period.log_problems:
+        return False
     try:
         sums = sha256_hex((directory / SUMS).read_bytes())
         found = decode(Period, (directory / PERIOD).read_bytes(), PERIOD)

@@ -243,10 +243,10 @@ PROVEN_METRICS = (
     "verify_last_timestamp_seconds", "evidence_log_checkpoint_entries",
     "expiry_timestamp_seconds", "daemon_last_tick_timestamp_seconds",
 )  # fmt: skip
-EVERY_MINUTE = """
+EVERY_HOUR = """
 [schedules]
-restore_test_latest = "* * * * *"
-verify = "* * * * *"
+restore_test_latest = "0 * * * *"
+verify = "0 * * * *"
 
 [monitoring]
 listen = "127.0.0.1:0"
@@ -293,7 +293,7 @@ def test_what_a_daemon_at_work_tells_systemd_and_prometheus(
         pins.read_text().replace(" namespaces=", ' valid-before="20990101Z",namespaces=')
     )
     (tmp_path / "credentials").mkdir()
-    watched.write("* * * * *", PATIENT + EVERY_MINUTE)
+    watched.write("0 * * * *", PATIENT + EVERY_HOUR)
     watched.set_ahead(timedelta())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, ExitStack() as stack:
         manager.bind(str(tmp_path / "notify"))
@@ -303,10 +303,12 @@ def test_what_a_daemon_at_work_tells_systemd_and_prometheus(
         ) as daemon:
             [served] = daemon.says("http_served")
             port = int(served["message"].rpartition(" ")[2])
-            minute = watched.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
-            watched.go_to(minute + SECOND)
+            due = (watched.now() + HOUR).replace(minute=0, second=0, microsecond=0)
+            watched.go_to(due + SECOND)
             daemon.says("slot_finished")  # a systemd that listens to nobody holds nothing up
             told = stack.enter_context(listening(manager))
+
+            daemon.says("slot_finished", 3, seconds=240)
 
             def without_value() -> list[str]:
                 lines = answer(port, "/metrics").splitlines()

@@ -194,6 +194,11 @@ def test_killed_before_the_log_is_told_of_it_a_pack_is_made_anew(backed_up: Vaul
 
     refused = backed_up.run(*command)
     assert (refused.code, "is not empty" in refused.stderr) == (2, True)
+    entry_of_it = max((backed_up.root / "log" / "entries").iterdir())
+    entry_of_it.rename(backed_up.directory / "taken")
+    refused = backed_up.run(*command)  # a log that is not whole is nobody's word
+    assert (refused.code, "is not empty" in refused.stderr) == (2, True)
+    (backed_up.directory / "taken").rename(entry_of_it)
     (pack.parent / "december").mkdir()
     (pack.parent / "december" / "letter.txt").write_text("somebody's own")
     theirs = backed_up.run(*command[:-1], pack.parent / "december")
