@@ -68,7 +68,7 @@ def test_exporters_answer_the_monitoring_and_nobody_else(outside: Site, tmp_path
         url = f"http://{hosts.address_of(name)}:{port}/metrics"
         with urllib.request.urlopen(url, timeout=30) as answer:
             assert line in answer.read().decode()
-    knock = "timeout 2 bash -c 'exec 3<>/dev/tcp/{0}/{1}' 2>/dev/null && echo {0} {1} &"
+    knock = "timeout 6 bash -c 'exec 3<>/dev/tcp/{0}/{1}' 2>/dev/null && echo {0} {1} &"
     tried = "".join(knock.format(*place) for place in (*scraped, ("db1", 5432)))
     assert hosts.run("app1", f"{tried} wait").stdout.split() == ["db1", "5432"]
     groups = "SELECT roleid::regrole FROM pg_auth_members WHERE member = 'prometheus'::regrole"
