@@ -137,7 +137,7 @@ FAULTS_EVERYWHERE = (
 BACKUP_HOST_FAULTS = (
     *FAULTS_EVERYWHERE,
     Fault(check="daemon", observed="not enabled, not running"),
-    Fault(check="daemon-exposure", observed="exposure 2."),
+    Fault(check="daemon-exposure", observed="exposure 3."),
     Fault(check="no-identity", observed="/root/identity.txt"),
     Fault(check="mode-secrets", observed="strongroom_backup.key is -rw-r--r--"),
 )
