@@ -23,13 +23,16 @@ from scheduler.plan import Missed
 
 _RETRY_SECONDS: Final = 15.0
 _LONGEST_LOOK_BACK: Final = 5000
+# Of what was read for that, at least so many entries are kept: after an outage of many databases
+# each of them is looked for, and the same entries would be read over and over.
+_KEPT_ENTRIES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """Something to do with the log; `then` is called in the daemon's loop once it is done."""
 
-    work: Callable[[EvidenceLog], None]
+    work: Callable[[EvidenceLog, dict[int, Entry]], None]
     then: Callable[[], None] | None = None
 
 
@@ -45,6 +48,7 @@ class Recorder:
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._submitted = self._written = 0  # each has one thread that counts it up
+        self._read: dict[int, Entry] = {}  # the log's entries, by number; only the thread's
         self.trouble: str | None = None
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
@@ -58,12 +62,12 @@ class Recorder:
         then: Callable[[], None] | None = None,
     ) -> None:
         """Have an entry written; returns at once."""
-        self._submit(Task(work=lambda log: _append(log, type_, details, now), then=then))
+        self._submit(Task(work=lambda log, _: _append(log, type_, details, now), then=then))
 
     def miss(self, missed: Missed, *, now: datetime, then: Callable[[], None]) -> None:
         """Have missed slots written down, unless they are: after a crash they may be."""
 
-        def work(log: EvidenceLog) -> None:
+        def work(log: EvidenceLog, read: dict[int, Entry]) -> None:
             details = missed_details(
                 missed.key.job,
                 missed.key.database or None,
@@ -72,7 +76,7 @@ class Recorder:
                 slots=missed.slots,
                 reason=missed.reason,
             )
-            if not _is_there(log, missed.first, lambda entry: _says(entry, details)):
+            if not _is_there(log, read, missed.first, lambda entry: _says(entry, details)):
                 _append(log, EntryType.SLOT_MISSED, details, now)
 
         self._submit(Task(work=work, then=then))
@@ -83,8 +87,8 @@ class Recorder:
             key.job, key.database or None, first=due, last=due, slots=1, reason="error"
         )
 
-        def work(log: EvidenceLog) -> None:
-            if not _is_there(log, due, lambda entry: answers(entry, key, due)):
+        def work(log: EvidenceLog, read: dict[int, Entry]) -> None:
+            if not _is_there(log, read, due, lambda entry: answers(entry, key, due)):
                 _append(log, EntryType.SLOT_MISSED, details, now)
 
         self._submit(Task(work=work))
@@ -119,7 +123,7 @@ class Recorder:
 
     def _try(self, task: Task) -> bool:
         try:
-            task.work(self._open_log())
+            task.work(self._open_log(), self._read)
         except StrongroomError as error:
             self.trouble = error.message
             return False
@@ -127,6 +131,8 @@ class Recorder:
             self.trouble = f"{type(error).__name__}: {error}"
             return False
         self.trouble = None
+        if len(self._read) > 2 * _KEPT_ENTRIES:
+            self._read = dict(sorted(self._read.items())[-_KEPT_ENTRIES:])
         self._written += 1
         if task.then is not None:
             self._done.put(task.then)
@@ -153,7 +159,9 @@ def _says(entry: Entry, details: Mapping[str, Detail]) -> bool:
     return entry.type is EntryType.SLOT_MISSED and dict(entry.details) == dict(details)
 
 
-def _is_there(log: EvidenceLog, due: datetime, matches: Callable[[Entry], bool]) -> bool:
+def _is_there(
+    log: EvidenceLog, read: dict[int, Entry], due: datetime, matches: Callable[[Entry], bool]
+) -> bool:
     """Look back for an entry; nothing that was written before a slot was due answers for it."""
     seen = 0
     found = False
@@ -164,5 +172,5 @@ def _is_there(log: EvidenceLog, due: datetime, matches: Callable[[Entry], bool])
         found = matches(entry)
         return found or entry.ts < due or seen >= _LONGEST_LOOK_BACK
 
-    log.newest(ends)
+    log.newest(ends, read=read)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,18 +106,23 @@ class EvidenceLog:
             head=LogHead(size=checkpoint.size, root=checkpoint.root.hex()),
         )
 
-    def newest(self, matches: Callable[[Entry], bool]) -> Entry | None:
+    def newest(
+        self, matches: Callable[[Entry], bool], *, read: MutableMapping[int, Entry] | None = None
+    ) -> Entry | None:
         """Return the newest entry of which that holds, looking back from the end.
 
-        Raises `IntegrityError` like `append`.
+        `read` is for who looks back often: entries that were read, by number, so that each is read
+        once. Raises `IntegrityError` like `append`.
         """
+        read = {} if read is None else read
         with self._memory.held() as leaves:
             self._catch_up(leaves)
             size = len(leaves.hashes)
         for seq in reversed(range(size)):
-            entry = decode_entry(self._store.get(log_entry_key(seq)), seq)
-            if matches(entry):
-                return entry
+            if seq not in read:
+                read[seq] = decode_entry(self._store.get(log_entry_key(seq)), seq)
+            if matches(read[seq]):
+                return read[seq]
         return None
 
     def _catch_up(self, leaves: Leaves) -> bytes:

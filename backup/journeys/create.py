@@ -11,6 +11,7 @@ The function takes public keys and a chunk key only: no identity fits in here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -135,6 +136,7 @@ async def create(
     """
     started = clock()
     run = f"{repository.id}-{encode_name(source.name)}"
+    told = state_directory / "logged" / run
     with (
         exclusive(
             lock_path(state_directory, repository.id, source.name), f"backing up {source.name}"
@@ -157,7 +159,7 @@ async def create(
             reusable = await to_end(
                 partial(find_reusable, repository, source.name, allowed, unfinished)
             )
-            await to_end(partial(_reconcile, log, reusable.previous, clock()))
+            await to_end(partial(_reconcile, log, reusable.previous, told, clock()))
             writer = BackupWriter(
                 repository.store,
                 key,
@@ -227,6 +229,7 @@ async def create(
             sha256 = writer.finish(manifest)
             unfinished.forget()
             _log_success(log, named, manifest, sha256, clock())
+            _remember(told, key)
             return sha256
 
         sha256 = await _finished(finish, manifest)
@@ -262,15 +265,31 @@ def _promote(
         ) from error
 
 
-def _reconcile(log: EvidenceLog, previous: SignedManifest | None, now: datetime) -> None:
-    """Log the backup before this one, if its run was killed before it could say that it exists."""
+def _reconcile(
+    log: EvidenceLog, previous: SignedManifest | None, logged: Path, now: datetime
+) -> None:
+    """Log the backup before this one, if its run was killed before it could say that it exists.
+
+    The log is looked through for it, unless this host's last run of this database noted that it
+    was told: between two backups of one of many databases are hundreds of entries.
+    """
     if previous is None:
         return
     key = previous.manifest.key
+    with contextlib.suppress(OSError):
+        if logged.read_text(encoding="ascii") == key.id.text:
+            return
     told = log.newest(lambda entry: entry.details.get("backup") == key.id.text)
     if told is None or told.type not in TELLS_OF_A_BACKUP:
         details: dict[str, Detail] = {**_named(key), "manifest_sha256": previous.sha256}
         log.append(EntryType.INVENTORY_RECONCILED, details, now=now)
+
+
+def _remember(logged: Path, key: BackupKey) -> None:
+    """Note that the log was told of a backup; without the note it is looked for in the log."""
+    with contextlib.suppress(OSError):
+        logged.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        logged.write_text(key.id.text, encoding="ascii")
 
 
 def _named(key: BackupKey) -> dict[str, Detail]:

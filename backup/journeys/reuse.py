@@ -18,6 +18,7 @@ from backup.repository.garbage import MINIMUM_GRACE, condemned_chunks
 from backup.repository.known import KnownChunks
 from backup.repository.layout import (
     CHUNKS_PREFIX,
+    BackupId,
     BackupKey,
     chunk_object_key,
     parse_chunk_object_key,
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 # do not, and reading their lists would cost more than it saves.
 _RECENT_OF_THIS_DATABASE = 3
 _RECENT_OF_EACH_OTHER = 1
+# And from so many of the other databases only, those backed up last: with hundreds of them every
+# backup would read hundreds of lists.
+_OTHERS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +96,17 @@ def find_reusable(
 
 
 def _recent(keys: Sequence[BackupKey], name: str) -> list[BackupKey]:
-    """Return the newest few backups of each database, oldest first."""
-    recent: list[BackupKey] = []
-    for database in {key.database for key in keys}:
-        count = _RECENT_OF_THIS_DATABASE if database == name else _RECENT_OF_EACH_OTHER
-        recent += sorted(key for key in keys if key.database == database)[-count:]
-    return sorted(recent, key=lambda key: (key.id, key.database))
+    """Return the newest few backups of this database and of a few others, oldest first."""
+
+    def by_age(key: BackupKey) -> tuple[BackupId, str]:
+        return key.id, key.database
+
+    newest: dict[str, list[BackupKey]] = {}
+    for key in sorted(keys, key=by_age):
+        newest.setdefault(key.database, []).append(key)
+    recent = newest.pop(name, [])[-_RECENT_OF_THIS_DATABASE:]
+    others = [key for of in newest.values() for key in of[-_RECENT_OF_EACH_OTHER:]]
+    return sorted(recent + sorted(others, key=by_age)[-_OTHERS:], key=by_age)
 
 
 def check_reused(

@@ -13,7 +13,7 @@ from backup.crypto.merkle import leaf_hash, root
 from backup.crypto.note import Checkpoint, sign_checkpoint
 from backup.crypto.sshkey import SigningKey
 from backup.errors import IntegrityError, NotFoundError
-from backup.evidence.entry import Detail, EntryType, decode_entry, encode_entry
+from backup.evidence.entry import Detail, Entry, EntryType, decode_entry, encode_entry
 from backup.evidence.log import Claim, EvidenceLog, check_log, origin, read_log
 from backup.evidence.proof import (
     decode_proof,
@@ -190,6 +190,20 @@ def test_the_newest_entry_of_a_kind() -> None:
     assert found is not None
     assert found.details == {"number": 3}
     assert log.log.newest(lambda entry: entry.type is EntryType.PIN_SET) is None
+
+
+def test_who_looks_back_often_reads_each_entry_once() -> None:
+    """An entry that was read before is not asked for again; the newer ones are."""
+    log = Log(4)
+    read: dict[int, Entry] = {}
+    assert log.log.newest(lambda entry: entry.type is EntryType.PIN_SET, read=read) is None
+    assert sorted(read) == [0, 1, 2, 3]
+    log.append(EntryType.PIN_SET)
+    for seq in range(3):
+        log.store.delete(log_entry_key(seq))
+    found = log.log.newest(lambda entry: entry.seq == 1, read=read)
+    assert found is read[1]
+    assert sorted(read) == [0, 1, 2, 3, 4]
 
 
 def test_any_byte_of_any_object_counts() -> None:
