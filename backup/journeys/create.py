@@ -50,7 +50,7 @@ from backup.repository.layout import (
     encode_name,
 )
 from backup.repository.locking import LockRule
-from backup.repository.manifest import Manifest, Previous, StoredPart
+from backup.repository.manifest import LogHead, Manifest, Previous, StoredPart
 from backup.repository.pins import read_pins
 from backup.repository.writing import BackupWriter, WritingKeys
 from backup.unfinished import unfinished_list
@@ -159,7 +159,9 @@ async def create(
             reusable = await to_end(
                 partial(find_reusable, repository, source.name, allowed, unfinished)
             )
-            await to_end(partial(_reconcile, log, reusable.previous, told, clock()))
+            previous = reusable.previous
+            if previous is not None and not _is_logged(told, previous, begun[0].head):
+                await to_end(partial(_reconcile, log, previous, clock()))
             writer = BackupWriter(
                 repository.store,
                 key,
@@ -228,8 +230,8 @@ async def create(
         def finish() -> str:
             sha256 = writer.finish(manifest)
             unfinished.forget()
-            _log_success(log, named, manifest, sha256, clock())
-            _remember(told, key)
+            head = _log_success(log, named, manifest, sha256, clock())
+            _remember(told, key, head)
             return sha256
 
         sha256 = await _finished(finish, manifest)
@@ -265,31 +267,32 @@ def _promote(
         ) from error
 
 
-def _reconcile(
-    log: EvidenceLog, previous: SignedManifest | None, logged: Path, now: datetime
-) -> None:
-    """Log the backup before this one, if its run was killed before it could say that it exists.
+def _is_logged(told: Path, previous: SignedManifest, head: LogHead) -> bool:
+    """Whether this host's last run of this database noted that it told the log of that backup.
 
-    The log is looked through for it, unless this host's last run of this database noted that it
-    was told: between two backups of one of many databases are hundreds of entries.
+    Only if the log is longer now than it was then. Without the note the log is looked through: with
+    many databases there are hundreds of entries between two backups of one.
     """
-    if previous is None:
-        return
-    key = previous.manifest.key
+    with contextlib.suppress(OSError, ValueError):
+        id_, size = told.read_text(encoding="ascii").split()
+        return id_ == previous.manifest.backup_id and int(size) < head.size
+    return False
+
+
+def _remember(told: Path, key: BackupKey, head: LogHead) -> None:
+    """Note that the log was told of a backup."""
     with contextlib.suppress(OSError):
-        if logged.read_text(encoding="ascii") == key.id.text:
-            return
+        told.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        told.write_text(f"{key.id.text} {head.size}\n", encoding="ascii")
+
+
+def _reconcile(log: EvidenceLog, previous: SignedManifest, now: datetime) -> None:
+    """Log the backup before this one, if its run was killed before it could say that it exists."""
+    key = previous.manifest.key
     told = log.newest(lambda entry: entry.details.get("backup") == key.id.text)
     if told is None or told.type not in TELLS_OF_A_BACKUP:
         details: dict[str, Detail] = {**_named(key), "manifest_sha256": previous.sha256}
         log.append(EntryType.INVENTORY_RECONCILED, details, now=now)
-
-
-def _remember(logged: Path, key: BackupKey) -> None:
-    """Note that the log was told of a backup; without the note it is looked for in the log."""
-    with contextlib.suppress(OSError):
-        logged.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        logged.write_text(key.id.text, encoding="ascii")
 
 
 def _named(key: BackupKey) -> dict[str, Detail]:
@@ -298,7 +301,7 @@ def _named(key: BackupKey) -> dict[str, Detail]:
 
 def _log_success(
     log: EvidenceLog, named: dict[str, Detail], manifest: Manifest, sha256: str, now: datetime
-) -> None:
+) -> LogHead:
     """Tell the evidence log of a backup that exists; if it cannot be told, say that it exists."""
     took = now - manifest.started
     details: dict[str, Detail] = {
@@ -310,7 +313,7 @@ def _log_success(
         "duration_ms": took // timedelta(milliseconds=1),
     }
     try:
-        log.append(EntryType.BACKUP_FINISHED, details, now=now)
+        return log.append(EntryType.BACKUP_FINISHED, details, now=now).head
     except StrongroomError as error:
         raise type(error)(
             f"backup {manifest.backup_id} exists, but the evidence log could not be told:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.evidence.entry import EntryType
 from backup.evidence.log import read_log
 from backup.evidence.proof import decode_proof, verify_consistency, verify_proof
+from backup.keyring import load_writing_keys
+from backup.logmemory import open_log
 from backup.postgres.dsn import Dsn
 from backup.repository.layout import log_checkpoint_key, log_entry_key
 from tests.lab.repositories import Host, LabRepository, lab_repository
 from tests.lab.servers import LabServer
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -143,6 +148,19 @@ def test_a_backup_that_could_not_say_so_is_logged_by_the_next(
     ]
     assert entries[3].details["manifest_sha256"] == made.manifest_sha256
     assert host.strongroom("log", "verify").code == 0
+
+
+def test_a_backup_does_not_look_through_a_long_log(repository: LabRepository, source: Dsn) -> None:
+    """What lies between it and the backup before it, hundreds of entries of others, is not read."""
+    repository.back_up(source)
+    opened, state = repository.opened, repository.state_directory
+    key = load_writing_keys(repository.keys_directory, None).signing_key
+    for _ in range(9):
+        open_log(opened.store, opened.id, key, state).append(EntryType.HEARTBEAT, {}, now=NOW)
+    for seq in range(3, 11):
+        opened.store.delete(log_entry_key(seq))
+    repository.back_up(source)
+    assert len(opened.backups()) == 2
 
 
 def test_verify_reads_the_log_too(repository: LabRepository, source: Dsn, tmp_path: Path) -> None:
