@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -42,13 +42,27 @@ class Failing:
     for_good: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bend:
+    """How a store differs from Amazon's: what it is asked is heard and answered in other words.
+
+    Heads are bytes up to and with the empty line. `refuses` returns a status and a code of S3 for
+    what the store does not do, and no code if it says that it did; `answers` gets the request's
+    head and the whole answer.
+    """
+
+    hears: Callable[[bytes], bytes] = lambda head: head
+    refuses: Callable[[bytes], tuple[int, str] | None] = lambda _: None
+    answers: Callable[[bytes, bytes], bytes] = lambda _, answer: answer
+
+
 class Gate:
     """A port of loopback that leads to a server; `requests` are those that came.
 
     `asked_first` is how many waited for leave before they sent their body.
     """
 
-    def __init__(self, endpoint: str, failing: Failing | None) -> None:
+    def __init__(self, endpoint: str, failing: Failing | None, bend: Bend) -> None:
         there = urlsplit(endpoint)
         assert there.scheme == "http"
         self.requests: list[str] = []
@@ -56,7 +70,7 @@ class Gate:
         self.failed = 0
         self.port = 0
         self._host, self._port = there.hostname or "", there.port or 80
-        self._failing = failing
+        self._failing, self._bend = failing, bend
         self._over = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,13 +132,16 @@ class Gate:
             )
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await reader.readexactly(_length(head))
+        refused = self._bend.refuses(head)
+        if refused is not None:
+            return await _refuse(*refused, writer, head)
         answer = b""
         if fault is None or fault.acts_first:
-            there.write(head + body)
+            there.write(self._bend.hears(head) + body)
             answer = await _answer(answers, has_body=not head.startswith(b"HEAD "))
         if fault is not None:
             return await self._fail(fault.fault, writer, head)
-        writer.write(answer)
+        writer.write(self._bend.answers(head, answer))
         await writer.drain()
         return True
 
@@ -145,14 +162,19 @@ class Gate:
             sock: socket.socket = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             return False
-        told = f"<Error><Code>{_CODES[fault]}</Code><Message>by the gate</Message></Error>".encode()
-        writer.write(
-            f"HTTP/1.1 {fault} Failed\r\nContent-Type: application/xml\r\n"
-            f"Content-Length: {len(told)}\r\n\r\n".encode("ascii")
-        )
-        writer.write(b"" if head.startswith(b"HEAD ") else told)
-        await writer.drain()
-        return True
+        return await _refuse(int(fault), _CODES[fault], writer, head)
+
+
+async def _refuse(status: int, code: str, writer: asyncio.StreamWriter, head: bytes) -> bool:
+    told = f"<Error><Code>{code}</Code><Message>by the gate</Message></Error>".encode()
+    told = told if code else b""
+    writer.write(
+        f"HTTP/1.1 {status} Failed\r\nContent-Type: application/xml\r\n"
+        f"Content-Length: {len(told)}\r\n\r\n".encode("ascii")
+    )
+    writer.write(b"" if head.startswith(b"HEAD ") else told)
+    await writer.drain()
+    return True
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
@@ -189,9 +211,9 @@ async def _answer(reader: asyncio.StreamReader, *, has_body: bool) -> bytes:
 
 
 @contextlib.contextmanager
-def gate(endpoint: str, failing: Failing | None = None) -> Iterator[Gate]:
+def gate(endpoint: str, failing: Failing | None = None, bend: Bend | None = None) -> Iterator[Gate]:
     """Yield a gate to a server; with the block it ends."""
-    made = Gate(endpoint, failing)
+    made = Gate(endpoint, failing, bend or Bend())
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(
