@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,7 @@ def here(backed_up: Situation, bucket: Bucket) -> Situation:
         PROFILE=bucket.server.profile,
         CA_FILE=bucket.server.ca_file or "",
         RCLONE_CA_CERT=bucket.server.ca_file or "",
+        AWS_CA_BUNDLE=bucket.server.ca_file or "",
         AWS_ACCESS_KEY_ID=keys.access_key_id,
         AWS_SECRET_ACCESS_KEY=keys.secret_access_key,
         RESTORE_URL=url(backed_up.server.dsn.with_database(f"{DATABASE}_restored")),
@@ -127,7 +129,7 @@ def test_the_runbook_from_the_first_copy_to_life_without_the_old_site(
 def test_backup_restore_test_prune_and_a_restore_with_stock_tools_alone(
     here: Situation, bucket: Bucket, spare: LabServer
 ) -> None:
-    """What a prune left in a bucket is fetched by rclone and restored by `restore.sh`."""
+    """What a prune left in a bucket is fetched by rclone or aws and restored by `restore.sh`."""
     settings = here.directory / "strongroom.toml"
     settings.write_text(
         'digests = "always"\n' + bucket.settings() + "[retention]\nkeep_last = 1\n"
@@ -150,12 +152,14 @@ def test_backup_restore_test_prune_and_a_restore_with_stock_tools_alone(
     after = bucket.keys()
     assert len([key for key in before - after if key.startswith("chunks/")]) == gone["condemned"]
 
-    fetched = here.directory / "backups-copy"
+    fetched, by_rclone = here.directory / "backups-copy", here.directory / "by-rclone"
     stranger = replace(here, has_strongroom=False).on(spare)
-    done = stranger.bash(as_instructed(here, bucket))
-    assert done.code == 0, done.stderr
-    files = {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()}
-    assert files == after
+    rclone = str(here.directory / "bin/rclone")
+    fetched_by(stranger, instruction(bucket, "rclone copy", rclone))
+    fetched.rename(by_rclone)
+    found = fetched_by(stranger, instruction(bucket, "aws s3 sync", "/usr/bin/aws"))
+    assert found.keys() == after
+    assert found == contents(by_rclone)
     pins = next((here.state / "keys").glob(f"{repository_id(here)}/allowed_signers"))
     stranger = stranger.given(
         REPOSITORY=fetched, SIGNERS=pins, RESTORE_SH=here.offline / "restore.sh"
@@ -166,15 +170,27 @@ def test_backup_restore_test_prune_and_a_restore_with_stock_tools_alone(
     assert rows(spare) == rows(here.server)
 
 
-def as_instructed(here: Situation, bucket: Bucket) -> str:
+def instruction(bucket: Bucket, begins: str, program: str) -> str:
     """The line of the repository's own RESTORE.md that fetches a bucket, filled in."""
     (line,) = (
-        line for line in instructions().decode().splitlines() if line.startswith("    rclone copy")
+        line for line in instructions().decode().splitlines() if line.startswith(f"    {begins}")
     )
     line = line.replace("https://s3.example.org", bucket.server.endpoint)
-    return line.replace("BUCKET/PREFIX", bucket.address.removeprefix("s3://")).replace(
-        "rclone", str(here.directory / "bin/rclone"), 1
-    )
+    line = line.replace("BUCKET/PREFIX", bucket.address.removeprefix("s3://"))
+    return line.replace(begins.split(maxsplit=1)[0], program, 1)
+
+
+def fetched_by(stranger: Situation, line: str) -> dict[str, bytes]:
+    """Fetch as the line says; return what came."""
+    done = stranger.bash(line)
+    assert done.code == 0, done.stderr
+    return contents(stranger.directory / "backups-copy")
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """The files below a directory."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def repository_id(here: Situation) -> str:
