@@ -36,7 +36,8 @@ class Ledger:
         self._journal: Journal | None = None
         self._is_in_trouble = False
         self.floors: dict[JobKey, datetime] = {}
-        self._records: dict[tuple[JobKey, datetime], SlotRecord] = {}
+        # By job: of hundreds of jobs, each with its closed slots, one is looked at at a time.
+        self._records: dict[JobKey, dict[datetime, SlotRecord]] = {}
         self._unlogged: dict[tuple[JobKey, datetime], Missed] = {}
         self._unsaved_floors: dict[JobKey, datetime] = {}
         self._unsaved_records: dict[tuple[JobKey, datetime], SlotRecord] = {}
@@ -48,16 +49,16 @@ class Ledger:
     @property
     def records(self) -> list[SlotRecord]:
         """Every open slot, and the newest closed ones."""
-        return list(self._records.values())
+        return [record for slots in self._records.values() for record in slots.values()]
 
     @property
     def open(self) -> list[SlotRecord]:
         """Every open slot."""
-        return [record for record in self._records.values() if record.state in OPEN]
+        return [record for record in self.records if record.state in OPEN]
 
     def of(self, key: JobKey) -> list[SlotRecord]:
         """Every slot of one job that is remembered."""
-        return [record for record in self._records.values() if record.key == key]
+        return list(self._records.get(key, {}).values())
 
     @property
     def unlogged(self) -> list[Missed]:
@@ -81,7 +82,9 @@ class Ledger:
             self._fail(error)
             return False
         self.floors = floors
-        self._records = {(record.key, record.due): record for record in records}
+        self._records = {}
+        for record in records:
+            self._records.setdefault(record.key, {})[record.due] = record
         self._unlogged = {(one.key, one.first): one for one in unlogged}
         return bool(floors)
 
@@ -203,16 +206,12 @@ class Ledger:
 
     def _put(self, records: Iterable[SlotRecord]) -> None:
         for record in records:
-            self._records[record.key, record.due] = record
+            slots = self._records.setdefault(record.key, {})
+            slots[record.due] = record
             self._unsaved_records[record.key, record.due] = record
-            closed = [
-                one
-                for one in self._records.values()
-                if one.key == record.key and one.state not in OPEN
-            ]
+            closed = [one.due for one in slots.values() if one.state not in OPEN]
             if len(closed) > _REMEMBERED:
-                oldest = min(closed, key=lambda one: one.due)
-                del self._records[oldest.key, oldest.due]
+                del slots[min(closed)]
 
     def _opened(self) -> Journal | None:
         if self._journal is None:

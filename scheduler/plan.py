@@ -93,6 +93,9 @@ def take_due(
 ) -> Taken:
     """Return what becomes due between each job's floor and now. A job without one begins now."""
     given = {job.key: job for job in jobs}
+    slots: dict[JobKey, list[SlotRecord]] = {}
+    for record in records:
+        slots.setdefault(record.key, []).append(record)
     new_floors: dict[JobKey, datetime] = {}
     changed: list[SlotRecord] = []
     missed: list[Missed] = []
@@ -101,17 +104,17 @@ def take_due(
         if floor is None or floor > now + FURTHEST_STEP_BACK:
             new_floors[key] = now
             continue
-        done = {record.due for record in records if record.key == key}
+        known = slots.get(key, [])
+        done = {record.due for record in known}
         due = [slot for slot in job.schedule.slots(floor, now) if slot not in done]
         if not due:
             continue
         new_floors[key] = due[-1]
         if due[:-1]:
             missed.append(_missed(key, due[:-1], "down"))
-        for record in records:
-            if record.key == key:
-                overtaken = _overtaken(record, now, missed)
-                changed += [] if overtaken is None else [overtaken]
+        for record in known:
+            overtaken = _overtaken(record, now, missed)
+            changed += [] if overtaken is None else [overtaken]
         changed.append(SlotRecord(key=key, due=due[-1], state=State.QUEUED))
     for record in records:
         if record.key not in given and record.state in {State.QUEUED, State.WAITING}:

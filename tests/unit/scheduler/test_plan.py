@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -223,3 +223,28 @@ def test_where_somebody_else_is_at_work_it_is_no_attempt() -> None:
 def test_what_an_exit_code_means(kind: Job, code: int, ended_by: str, outcome: Outcome) -> None:
     """As docs/exit-codes.md says whether a retry can help."""
     assert classify(kind, code, ended_by) is outcome  # type: ignore[arg-type]
+
+
+class Counted(list[SlotRecord]):
+    """Records that count how often somebody goes through all of them."""
+
+    rounds = 0
+
+    def __iter__(self) -> Iterator[SlotRecord]:
+        self.rounds += 1
+        return super().__iter__()
+
+
+def test_two_hundred_databases_do_not_look_through_each_others_slots() -> None:
+    """However many jobs there are, a look at what is due goes through all slots twice."""
+    jobs = [job(f"d{number:03}") for number in range(200)]
+    before = [
+        SlotRecord(key=one.key, due=NOON - hours * HOUR, state=State.DONE)
+        for one in jobs
+        for hours in range(1, 5)
+    ]
+    records = Counted(before)
+    floors = {one.key: NOON - HOUR for one in jobs}
+    taken = take_due(jobs, floors, records, NOON)
+    assert len(taken.records) == 200
+    assert records.rounds == 2
