@@ -17,6 +17,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.certificate import expiries
 from backup.crypto.merkle import HASH_BYTES
 from backup.errors import StrongroomError
+from backup.evidence.entry import Entry
 from backup.repository.access import Repository
 from backup.repository.layout import BackupKey
 from backup.repository.manifest import Manifest
@@ -41,6 +42,20 @@ class _Opened:
     allowed: AllowedSigners | None
     keys: Sequence[BackupKey]
     view: LogView
+
+
+class _ByDatabase:
+    """The backups and the entries of each database: hundreds of databases have each their own."""
+
+    def __init__(self, opened: _Opened) -> None:
+        self.keys: dict[str, list[BackupKey]] = {}
+        self.entries: dict[str, list[Entry]] = {}
+        for key in opened.keys:
+            self.keys.setdefault(key.database, []).append(key)
+        for entry in opened.view.entries:
+            database = entry.details.get("database")
+            if isinstance(database, str):
+                self.entries.setdefault(database, []).append(entry)
 
 
 class Looker:
@@ -69,8 +84,11 @@ class Looker:
         try:
             opened = self._open(now)
             view = opened.view
+            there = frozenset(opened.keys)
+            self._believed = {key: one for key, one in self._believed.items() if key in there}
+            of = _ByDatabase(opened)
             for name in database_names(settings, opened.keys):
-                record = self._record(name, opened, now)
+                record = self._record(name, opened, of, now)
                 # The log may not have been told of all that was missed yet.
                 missed = max(record.missed_slots, journal.missed.get(name, 0))
                 records[name] = replace(record, missed_slots=missed)
@@ -131,8 +149,8 @@ class Looker:
             )
         return _Opened(repository=self._repository, allowed=allowed, keys=keys, view=view)
 
-    def _record(self, name: str, opened: _Opened, now: datetime) -> DatabaseRecord:
-        own = [key for key in opened.keys if key.database == name]
+    def _record(self, name: str, opened: _Opened, of: _ByDatabase, now: datetime) -> DatabaseRecord:
+        own = of.keys.get(name, [])
         doubted: DoubtedBackup | None = None
         newest: StoredBackup | None = None
         for key in reversed(own):
@@ -141,9 +159,8 @@ class Looker:
                 newest = found
                 break
             doubted = doubted or found
-        return told_of_database(
-            name, opened.view.entries, there=own, newest=newest, doubted=doubted, now=now
-        )
+        entries = of.entries.get(name, [])
+        return told_of_database(name, entries, there=own, newest=newest, doubted=doubted, now=now)
 
     def _believe(self, key: BackupKey, opened: _Opened) -> StoredBackup | DoubtedBackup:
         """Return the backup as its signed manifest tells, or why that can't be believed."""
@@ -156,10 +173,7 @@ class Looker:
             why = error.message
         else:
             if signed.signer.principal is not None:
-                self._believed = {
-                    **{one: kept for one, kept in self._believed.items() if one in opened.keys},
-                    key: _stored(signed.manifest),
-                }
+                self._believed[key] = _stored(signed.manifest)
                 return self._believed[key]
         return DoubtedBackup(backup_id=key.id.text, started=key.id.started, why=why)
 
