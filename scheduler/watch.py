@@ -59,6 +59,15 @@ class Outlets:
         )
 
 
+def rest_after(took_seconds: float) -> float:
+    """Return for how many seconds nobody looks again after a look that took so long.
+
+    With hundreds of databases something ends every second, and a look takes seconds: it must not
+    take more than a tenth of the time.
+    """
+    return 9 * took_seconds
+
+
 class Watch:
     """An observer of the daemon; also what HTTP serves (`scheduler.http.Sight`)."""
 
@@ -148,36 +157,45 @@ class Watch:
     # The thread
 
     def _run(self) -> None:
-        looked = -self._look_every.total_seconds()
+        looked, rested = -self._look_every.total_seconds(), 0.0
         while True:
             with self._wake:
-                if not self._is_asked and not self._is_stopping:
-                    self._wake.wait(_NOTE_ALIVE_EVERY.total_seconds())
+                rest = rested - time.monotonic()
+                if not self._is_stopping and (rest > 0 or not self._is_asked):
+                    longest = _NOTE_ALIVE_EVERY.total_seconds()
+                    self._wake.wait(min(rest, longest) if self._is_asked else longest)
                 is_last = self._is_stopping
+                is_rested = time.monotonic() >= rested
                 is_stale = time.monotonic() - looked >= self._look_every.total_seconds()
-                is_due = self._is_asked or is_last or is_stale
-                self._is_asked = False
-                ended, self._ended = self._ended, []
+                is_due = (self._is_asked and is_rested) or is_last or is_stale
+                ended: list[bool] = []
+                if is_due:
+                    self._is_asked = False
+                    ended, self._ended = self._ended, []
             try:
                 if is_due:
                     looked = time.monotonic()
-                    self._look_and_tell(ended)
+                    took = self._look_and_tell(ended)
+                    rested = time.monotonic() + rest_after(took)
                 self._keep()
             except Exception:  # noqa: BLE001 - the next look may work, and backups go on
                 _log.exception("looking at the state failed", extra={"action": "watch_failed"})
             if is_last:
                 return
 
-    def _look_and_tell(self, ended: list[bool]) -> None:
-        now = self._clock()
+    def _look_and_tell(self, ended: list[bool]) -> float:
+        """Look, tell what is to be told, and return how many seconds looking took."""
+        began, now = time.monotonic(), self._clock()
         with self._lock:
             looker, outlets = self._looker, self._outlets
         status = assess(looker.look(now=now, own=self._own()), now=now)
+        took = time.monotonic() - began
         with self._lock:
             self._status = status
         self._ping(outlets, status, ended)
         if not self._is_patient(status, now):
             self._tell(outlets, status, now)
+        return took
 
     def _own(self) -> DaemonState:
         is_ticking = self.is_ticking()
