@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backup.evidence import slot
 from backup.evidence.bundle import SUMS
 from backup.evidence.entry import EntryType
 from backup.postgres.dsn import Dsn
@@ -34,6 +35,11 @@ JOBS = {
 }
 # How often each is killed when it is short; what differs between restore tests is not the daemon.
 SHORT = {"backup": 6, "restore-test-oldest": 1, "restore-test-random": 1}
+
+
+def test_no_kind_of_job_is_left_out() -> None:
+    """Whatever a schedule can ask for is killed here."""
+    assert set(JOBS) == set(slot.JOBS)
 
 
 def make(directory: Path, server: LabServer, dsn: Dsn, job: str) -> Watched:
