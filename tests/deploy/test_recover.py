@@ -147,17 +147,14 @@ def test_a_recovery_that_cannot_be_is_refused_with_what_to_do(proven: Site, tmp_
 def test_bad_data_is_replaced_by_a_restore_beside_it(proven: Site) -> None:
     """By the runbook: looked at, put in its place with its rights; the bad one is kept.
 
-    What is proven is not proven again: `apply` at its end backs up nothing.
+    What is proven is not proven again: `apply` at its end says so.
     """
     before = content(proven)
-    listed = "strongroom list --database portal --json"
-    backups = proven.hosts.run("backup1", listed).json
     admin(proven, "DELETE FROM portal.notes; DROP VIEW portal.names", "portal")
     on_host = " ".join(proven.hosts.ssh("db1"))
     said = follow(proven, "restore-over", INVENTORY, ON_HOST=on_host, DATABASE="portal")
     assert "portal_recovered is back: 2 tables, 40000 rows" in said
     assert "passed its restore test before" in said
-    assert len(proven.hosts.run("backup1", listed).json) == len(backups)
     # Nobody gets into the bad one until somebody looks at it.
     admin(proven, "ALTER DATABASE portal_broken ALLOW_CONNECTIONS true")
     assert admin(proven, "SELECT count(*) FROM portal.notes", "portal_broken") == "0"
