@@ -34,14 +34,14 @@ SELECT count(*) FROM account a WHERE balance <> 1000
 
 
 @contextlib.contextmanager
-def writers(server: LabServer, dsn: Dsn) -> Iterator[None]:
+def writers(server: LabServer, dsn: Dsn, limit: timedelta = timedelta(minutes=3)) -> Iterator[None]:
     """Several sessions that transfer, insert, delete, create, drop, alter and truncate."""
     server.sql(_SQL.read_text(), dsn.database)
 
     def write(seed: int) -> None:
         argv = (server.tools.program("psql"), "-X", f"--command=CALL churn({seed})")
         command = Command(label="writer", argv=(*argv, f"--dbname={dsn.conninfo()}"))
-        run(command, timeout=timedelta(minutes=3))
+        run(command, timeout=limit)
 
     with ThreadPoolExecutor(SESSIONS) as pool:
         working = [pool.submit(write, seed) for seed in range(SESSIONS)]
