@@ -22,6 +22,7 @@ ON_HOSTS = {
     "add-an-application-role",
     "host-lost",
     "new-host",
+    "restore-over",
     "rotate-certificates",
     "rotate-passwords",
 }
