@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 HOSTS = "tests/deploy"
 OTHER_HOSTS = "tests/deploy/test_debian13.py"
+
+gc.set_threshold(50_000, 20, 20)  # loading makes many objects and no garbage
 
 # Every run draws other examples: few each time, and many where there is time.
 settings.register_profile("short", max_examples=30, deadline=None)

@@ -27,7 +27,7 @@ from backup.errors import IntegrityError, KeyUnavailableError, SettingsError
 ONE = X25519Identity.generate()
 TWO = X25519Identity.generate()
 HYBRID = HybridIdentity.generate()
-SIZE = 7 * 2**20
+SIZE = 6 * 2**20
 EDGES = [0, 1, 65535, 65536, 65537, 131071, 131072, 131073, 2**20 - 1, 2**20, 2**20 + 1]
 
 
