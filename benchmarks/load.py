@@ -85,6 +85,7 @@ class Load:
     tools: Tools
     databases: int
     concurrency: int
+    has_backups: bool
     address: str = ""
     store: S3Store | None = None
     environment: dict[str, str] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class Load:
         self.store = self.server.store(bucket, "load")
         (self.home / "ahead").write_text("0")
         dsn = self.cluster.dsn
-        for number in range(self.databases):
+        for number in range(self.databases if self.has_backups else 0):
             psql(dsn, self.tools, f"CREATE DATABASE d{number:03} TEMPLATE template0")
             psql(dsn.with_database(f"d{number:03}"), self.tools, _TABLE.format(k=number + 1))
         keys = self.server.keys
@@ -107,7 +108,10 @@ class Load:
             "TMPDIR": str(self.home),
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-            "DAEMON": json.dumps({"clock": str(self.home / "ahead"), "tick": 5.0}),
+            "DAEMON": json.dumps(
+                {"clock": str(self.home / "ahead"), "tick": 5.0}
+                | ({} if self.has_backups else {"child": str(ROOT / "benchmarks/nothing.py")})
+            ),
         }
         lines = [
             f'repository = "{self.address}"',
@@ -189,7 +193,7 @@ class Load:
         failed = Counter(str(one["outcome"]) for one in running.said("slot_failed"))
         missed = sum(int(one["slots"]) for one in running.said("slot_missed"))
         click.echo(
-            f"{what}: {self.databases} backups in {took:.0f} s, {took / self.databases:.2f} s each;"
+            f"{what}: {self.databases} slots in {took:.0f} s, {took / self.databases:.2f} s each;"
             f" waited at most {waits[-1]:.0f} s, half at most {waits[len(waits) // 2]:.0f} s;"
             f" a run took {runs[len(runs) // 2]:.1f} s (half), {runs[-1]:.1f} s (longest);"
             f" missed slots told of: {missed}; failed attempts: {dict(failed) or 'none'}"
@@ -251,7 +255,8 @@ def _descendants(pid: int) -> list[int]:
 @click.option("--databases", type=click.IntRange(1, 999), default=200, show_default=True)
 @click.option("--concurrency", type=click.IntRange(1, 16), default=2, show_default=True)
 @click.option("--server", type=int, default=15, show_default=True, help="PostgreSQL's major.")
-def main(*, databases: int, concurrency: int, server: int) -> None:
+@click.option("--without-backups", is_flag=True, help="Measure the daemon alone.")
+def main(*, databases: int, concurrency: int, server: int, without_backups: bool) -> None:
     """Have all databases due at once, and again after an outage; needs root."""
     tools = find_tools(server, with_server=True)
     with (
@@ -264,7 +269,8 @@ def main(*, databases: int, concurrency: int, server: int) -> None:
             tools, settings=DURABLE, has_checksums=True, directory=home
         ) as cluster:
             tell(f"building {databases} databases")
-            load = Load(home, gateway, cluster, tools, databases, concurrency)
+            has_backups = not without_backups
+            load = Load(home, gateway, cluster, tools, databases, concurrency, has_backups)
             load.make()
             _measure(load)
     for what, value in machine().items():
@@ -275,8 +281,9 @@ def _measure(load: Load) -> None:
     hour = load.now.replace(minute=0, second=0, microsecond=0) + _HOUR
     with load.daemon() as running:
         load.go_to(hour + timedelta(seconds=1))
-        load.drain(running, "first backups")
-    load.status()
+        load.drain(running, "first backups" if load.has_backups else "first slots")
+    if load.has_backups:
+        load.status()
     hour += _OUTAGE_HOURS * _HOUR
     load.go_to(hour + timedelta(seconds=1))
     with load.daemon() as running:
@@ -289,6 +296,8 @@ def _measure(load: Load) -> None:
     )
     twice = sum(1 for times in finished.values() if times > 1)
     open_slots = len(list(unaccounted(entries, now=load.now)))
+    if not load.has_backups:
+        return
     click.echo(
         f"{len(finished)} slots backed up, {twice} of them twice; {open_slots} unaccounted for;"
         f" {len(entries)} entries in the log"
