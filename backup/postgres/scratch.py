@@ -41,6 +41,7 @@ CONFINED: Final[Mapping[str, str]] = {
     "logging_collector": "off",
     "log_destination": "stderr",
     "lc_messages": "C",
+    "jit": "off",  # the daemon's unit admits no memory that is written and run
 }
 # Loses everything at a power cut, which is what it is for.
 THROW_AWAY: Final[Mapping[str, str]] = {
