@@ -101,6 +101,7 @@ class SchedulesSettings(BaseModel):
     restore_test_oldest: Crontab | None = None
     restore_test_random: Crontab | None = None
     report: Crontab | None = None
+    copies: Crontab | None = None
 
 
 class DaemonSettings(BaseModel):

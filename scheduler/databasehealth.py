@@ -22,6 +22,7 @@ _CONCERN = {
     "verify": Concern.VERIFY,
     "prune": Concern.PRUNE,
     "report": Concern.REPORT,
+    "copy": Concern.COPY,
 }
 
 

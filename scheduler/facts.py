@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from scheduler.status import DaemonState, Due, Expiry, NotifierStatus, Running, VerifyStatus
 
-JobKind: TypeAlias = Literal["backup", "restore test", "verify", "prune", "report"]
+JobKind: TypeAlias = Literal["backup", "restore test", "verify", "prune", "report", "copy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

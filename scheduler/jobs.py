@@ -17,6 +17,7 @@ from backup.settings import Settings
 # Within this time of a slot something is in the log, unless the daemon is down.
 GRACE: Final = timedelta(hours=1)
 _RESTORE_TEST_PRIORITY: Final = 30
+_COPY_PRIORITY: Final = 40
 _UPKEEP_PRIORITY: Final = 20
 
 Arguments = Callable[[datetime], tuple[str, ...]]
@@ -128,6 +129,14 @@ def _upkeep(settings: Settings) -> Iterator[ScheduledJob]:
             _UPKEEP_PRIORITY,
             _slotted("verify", "verify", "--all", "--within", str(_days(given.verify_within))),
         )
+    if given.copies is not None and settings.copies:
+        yield _job(
+            settings,
+            JobKey(job="copy"),
+            Schedule.parse(given.copies, zone),
+            _COPY_PRIORITY,
+            _slotted("copy", "copy", "--prune"),
+        )
     if given.report is not None:
         directory = settings.reports_directory or settings.state_directory / "reports"
         yield _job(
@@ -180,4 +189,6 @@ def _policy_sha256(settings: Settings, key: JobKey) -> str:
     table = settings.databases.get(key.database)
     parts = [] if table is None else [table.model_dump_json(exclude={"dsn"})]
     parts += [settings.schedules.model_dump_json(), settings.retention.model_dump_json()]
+    if key.job == "copy":
+        parts += [copy.model_dump_json() for copy in settings.copies]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -150,6 +150,8 @@ def kind_of(key: JobKey) -> JobKind:
         return "verify"
     if key.job == "prune":
         return "prune"
+    if key.job == "copy":
+        return "copy"
     return "report" if key.job == "report" else "restore test"
 
 

@@ -25,6 +25,12 @@ _GOOD_ENDS: Final = frozenset(
     {EntryType.BACKUP_FINISHED, EntryType.PRUNE_EXECUTED, EntryType.PERIOD_PUBLISHED}
 )
 
+# What must be none of for a good end.
+_COUNTS: Final = {
+    EntryType.VERIFY_FINISHED: ("damages", "unpinned"),
+    EntryType.COPY_FINISHED: ("failed", "errors"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
@@ -105,9 +111,10 @@ def outcome_by_log(
             return Outcome.SUCCEEDED
         if entry.type is EntryType.PRUNE_BLOCKED:
             return Outcome.FAILED
-        if entry.type is EntryType.VERIFY_FINISHED:
-            is_clean = said.get("damages") == 0 and said.get("unpinned") == 0
-            return _good(is_clean and said.get("backups"))
+        if entry.type in _COUNTS:
+            is_clean = all(said.get(name) == 0 for name in _COUNTS[entry.type])
+            is_empty = entry.type is EntryType.VERIFY_FINISHED and not said.get("backups")
+            return _good(is_clean and not is_empty)
         if entry.type is EntryType.RESTORE_TEST_FINISHED and said.get("report") in published:
             return _good(str(said.get("verdict")).startswith("PASS"))
         is_begun = entry.type is EntryType.BACKUP_STARTED

@@ -49,6 +49,7 @@ class Concern(Enum):
     VERIFY = "verify"
     PRUNE = "prune"
     REPORT = "report"
+    COPY = "copy"
     KEYS = "keys"
     LOG = "evidence log"
     DAEMON = "daemon"

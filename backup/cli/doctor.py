@@ -12,6 +12,7 @@ from backup.cli.options import identity_option, json_option, load_settings, sett
 if TYPE_CHECKING:
     from backup.journeys.check import Check
     from backup.settings import Settings
+    from backup.storesettings import GivenCopy
 
 
 @click.command(
@@ -78,6 +79,7 @@ def command(
         except StrongroomError as error:
             found = [Check(name="database", status="bad", observed=error.message, hint=error.hint)]
         checks += [replace(check, name=f"{label}{check.name}") for check in found]
+    checks += _copies(settings)
     is_bad = any(check.status == "bad" for check in checks)
     if as_json:
         print_json({"is_good": not is_bad, "checks": checks})
@@ -90,7 +92,40 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _locks(settings: Settings, name: str | None) -> list[Check]:
+def _copies(settings: Settings) -> list[Check]:
+    """Return what is so of each copy: its bucket, until when it locks, whether it is pruned."""
+    import os
+    from dataclasses import replace
+
+    from backup import app
+    from backup.errors import StrongroomError
+    from backup.journeys.check import Check
+    from backup.journeys.doctor import check_bucket
+
+    checks: list[Check] = []
+    for one in settings.copies:
+        own = [
+            Check(
+                name="retention",
+                status="good",
+                observed="its own: `copy --prune` and `prune --copy` delete by it"
+                if one.retention is not None
+                else "none: nothing is ever deleted from this copy, whatever `prune` does at home",
+            )
+        ]
+        try:
+            own += check_bucket(app.open_copy(settings, one), os.urandom)
+        except StrongroomError as error:
+            own.append(Check(name="store", status="bad", observed=error.message, hint=error.hint))
+        for name in sorted(settings.databases) or (None,):
+            label = "" if name is None else f"{name}: "
+            locks = _locks(settings, name, one)
+            own += [replace(check, name=f"{label}{check.name}") for check in locks]
+        checks += [replace(check, name=f"copy {one.name}: {check.name}") for check in own]
+    return checks
+
+
+def _locks(settings: Settings, name: str | None, copy: GivenCopy | None = None) -> list[Check]:
     """Return until when a backup of a database would be locked, if the policy says so."""
     from datetime import UTC, datetime
 
@@ -99,7 +134,7 @@ def _locks(settings: Settings, name: str | None) -> list[Check]:
     from backup.journeys.locks import lock_check
 
     database = name or settings.name or ""
-    rule = lockrules.lock_rule(settings, database)
+    rule = lockrules.lock_rule(settings, database, copy)
     if rule is None:
         return []
     try:

@@ -27,7 +27,7 @@ from backup.repository.canonical import STRICT, UtcTime
 from backup.repository.layout import BackupId
 from backup.repository.manifest import FormatNumber, LogHead, RepositoryId
 
-Kind = Literal["backup", "restore test", "verify", "prune", "report"]
+Kind = Literal["backup", "restore test", "verify", "prune", "report", "copy"]
 Outcome = Literal["finished", "failed", "missed", "aborted", "no end", "unaccounted"]
 
 NO_SCHEDULE = (
@@ -40,6 +40,7 @@ _KINDS: dict[str, Kind] = {
     "verify": "verify",
     "prune": "prune",
     "report": "report",
+    "copy": "copy",
     "restore-test-latest": "restore test",
     "restore-test-oldest": "restore test",
     "restore-test-random": "restore test",

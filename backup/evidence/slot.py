@@ -22,6 +22,7 @@ Job = Literal[
     "restore-test-oldest",
     "restore-test-random",
     "report",
+    "copy",
 ]
 JOBS: tuple[Job, ...] = get_args(Job)
 # Why a slot was missed: nobody ran; another run of the job was at work; the job was held back by

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
@@ -26,6 +26,9 @@ from backup.errors import (
     SettingsError,
     StrongroomError,
 )
+from backup.evidence.entry import EntryType
+from backup.evidence.log import EvidenceLog
+from backup.evidence.slot import Slot, answering
 from backup.journeys.copylog import copy_log, copy_pins
 from backup.journeys.locks import lock_new, promote
 from backup.journeys.progress import Progress
@@ -78,6 +81,42 @@ class Copied:
 def _no_rule(database: str) -> LockRule | None:
     del database
     return None
+
+
+@dataclass(slots=True)
+class Run:
+    """What became of each copy by name: it was made, or could not be."""
+
+    made: dict[str, Copied] = field(default_factory=dict)
+    errors: dict[str, StrongroomError] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[str]:
+        """The backups that were left out, and why."""
+        return [
+            f"{bad.key.id}: {bad.error.message}" for one in self.made.values() for bad in one.failed
+        ]
+
+
+def tell(log: EvidenceLog, run: Run, slot: Slot | None, *, now: datetime) -> None:
+    """Tell the log of a run that copied something, failed, or was due."""
+    made = run.made.values()
+    copied = sum(len(one.copied) for one in made)
+    if not (copied or run.problems or run.errors or slot):
+        return
+    log.append(
+        EntryType.COPY_FINISHED,
+        {
+            "copies": " ".join((*run.made, *(run.errors.keys() - run.made.keys()))),
+            "copied": copied,
+            "failed": len(run.problems),
+            "errors": len(run.errors),
+            "objects": sum(one.objects for one in made),
+            "object_bytes": sum(one.object_bytes for one in made),
+            **answering(slot),
+        },
+        now=now,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

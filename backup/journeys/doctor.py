@@ -19,6 +19,7 @@ from backup.postgres.dsn import Dsn
 from backup.postgres.tools import find_tools
 from backup.repository.access import Repository
 from backup.repository.manifest import MANIFEST_NAMESPACE
+from backup.repository.stores.base import Store
 from backup.repository.stores.s3options import SCHEME
 from backup.repository.writing import WritingKeys
 from backup.settings import Settings
@@ -35,7 +36,7 @@ def check_repository(
     random: Callable[[int], bytes],
 ) -> list[Check]:
     """Return whether the store, the keys and the pins do for a backup."""
-    checks = [_probed(repository, random), *_asked(repository, random)]
+    checks = [_probed(repository, random), *check_bucket(repository.store, random)]
     try:
         keys = load_keys()
     except StrongroomError as error:
@@ -139,16 +140,15 @@ def _probed(repository: Repository, random: Callable[[int], bytes]) -> Check:
     return _require("store", is_same, f"{store.address}: wrote and read a probe", "try another one")
 
 
-def _asked(repository: Repository, random: Callable[[int], bytes]) -> list[Check]:
+def check_bucket(store: Store, random: Callable[[int], bytes]) -> list[Check]:
     """Return what the store's facts mean, for a store that is no directory."""
-    if not repository.store.address.startswith(SCHEME):
+    if not store.address.startswith(SCHEME):
         return []
     # boto3 is loaded already: this is a bucket.
     from backup.journeys.bucketcheck import judge  # noqa: PLC0415
     from backup.repository.stores.s3 import S3Store  # noqa: PLC0415
     from backup.repository.stores.s3probe import probe  # noqa: PLC0415
 
-    store = repository.store
     if not isinstance(store, S3Store):
         return []
     try:

@@ -18,6 +18,7 @@ from backup.journeys.prune import Pruned, prune
 from backup.journeys.verify import verify
 from backup.leases import held
 from backup.logmemory import open_log
+from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.layout import BackupKey
 from backup.repository.locking import LockRule
@@ -28,6 +29,7 @@ from backup.repository.stores.copyview import CopyView
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.s3options import Lock
 from tests.lab.prunes import DAY, GRACE, PruneLab
+from tests.lab.repositories import Host, lab_repository
 from tests.lab.s3servers import S3Servers
 from tests.samples import FILES, SIGNING_KEY, allowed
 
@@ -253,3 +255,53 @@ def test_a_copy_locks_by_its_own_policy_and_prune_says_until_when(
     done = here.prune()
     assert done.spared[new[0]].startswith("locked by the store until")
     assert here.damages() == []
+
+
+def test_the_daemons_command_line_copies_and_prunes_every_copy_it_can(any_database: Dsn) -> None:
+    """One place that can't be reached keeps no other from being made; the log answers the slot."""
+    with lab_repository() as repository:
+        home = repository.directory.parent
+        (home / "strongroom.toml").write_text(
+            f'repository = "{repository.directory}"\nname = "portal"\n'
+            '[[copies]]\nname = "gone"\nrepository = "/proc/nowhere"\n'
+            f'[[copies]]\nname = "all"\nrepository = "{home}/all"\n'
+            f'[[copies]]\nname = "few"\nrepository = "{home}/few"\n'
+            '[copies.retention]\nkeep_last = 1\nminimum_count = 1\nminimum_age = "PT0S"\n'
+        )
+        host = Host(home=home)
+
+        def back_up() -> str:
+            return repository.back_up(any_database, name="portal").manifest.backup_id
+
+        made = [back_up() for _ in range(3)]
+        slot = "copy@2026-03-01T05:00:00Z"
+        done = host.strongroom("copy", "--prune", "--slot", slot, "--json")
+        assert done.code != 0
+        assert "copy gone: " in done.stderr
+        told = {one["copy"]: one for one in done.json}
+        assert told["all"]["copied"] == made
+        assert "pruned" not in told["all"]
+        assert told["few"]["copied"] == made[-1:]
+        assert told["few"]["pruned"]["deleted"] == []
+        last = list(read_log(repository.opened.store).entries())[-1]
+        assert (last.type, last.details["errors"]) == (EntryType.COPY_FINISHED, 1)
+        assert last.details["slot"] == "2026-03-01T05:00:00Z"
+
+        newest = back_up()
+        assert host.strongroom("copy", "--to", "few").code == 0
+        shown = host.strongroom("prune", "--copy", "few", "--json").json
+        assert [one["backup_id"] for one in shown["expired"]] == made[-1:]
+        pruned = host.strongroom("copy", "--to", "few", "--prune", "--json").json[0]["pruned"]
+        assert pruned["deleted"] == made[-1:]
+        listed = host.strongroom("list", "--from", "few", "--json").json
+        assert [one["backup_id"] for one in listed] == [newest]
+        assert host.strongroom("verify", "--all", "--from", "few").code == 0
+        assert len(host.strongroom("list", "--json").json) == 4
+        assert host.strongroom("log", "verify").code == 0
+
+        refused = host.strongroom("prune", "--copy", "all")
+        assert refused.code == 2
+        assert "nothing is ever deleted from it" in refused.stderr
+        doctor = host.strongroom("doctor")
+        assert "copy all: retention: none: nothing is ever deleted" in doctor.stdout
+        assert "copy few: retention: its own" in doctor.stdout
