@@ -32,6 +32,8 @@ JOBS = {
     "verify": "\n[schedules]\nverify = '0 * * * *'\n",
     "prune": "\n[schedules]\nprune = '0 * * * *'\n\n[retention]\nkeep_last = 1\nminimum_age = 0\n",
     "report": "\n[schedules]\nreport = '0 6 1 * *'\n",
+    "copy": "\n[schedules]\ncopies = '0 * * * *'\n\n[[copies]]\nname = 'second'\n"
+    "repository = 'HERE/second'\n[copies.retention]\nkeep_last = 1\nminimum_age = 0\n",
 }
 # How often each is killed when it is short; what differs between restore tests is not the daemon.
 SHORT = {"backup": 6, "restore-test-oldest": 1, "restore-test-random": 1}
@@ -45,7 +47,7 @@ def test_no_kind_of_job_is_left_out() -> None:
 def make(directory: Path, server: LabServer, dsn: Dsn, job: str) -> Watched:
     """A daemon that does that job, and backups if it needs one."""
     vault = Vault.make(directory, server, dsn)
-    watched = Watched.make(vault, more=PATIENT + JOBS[job])
+    watched = Watched.make(vault, more=PATIENT + JOBS[job].replace("HERE", str(directory)))
     if job != "backup":
         assert vault.run(
             "backup", "--config", watched.config, "--name", "portal"
