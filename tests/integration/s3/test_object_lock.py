@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from backup.crypto.recipients import X25519Identity
 from backup.errors import LockedError, StoreError
+from backup.journeys.bucketcheck import judge
 from backup.journeys.locks import objects_of
 from backup.journeys.pins import pin, unpin
 from backup.logmemory import open_log
@@ -24,6 +26,7 @@ from backup.repository.pins import read_pins
 from backup.repository.retention import Policy
 from backup.repository.stores.s3 import S3Store
 from backup.repository.stores.s3options import Lock, S3Address
+from backup.repository.stores.s3probe import probe
 from tests.lab.buckets import S3Server
 from tests.lab.prunes import DAY, PruneLab
 from tests.lab.radosgw import new_user
@@ -145,6 +148,15 @@ def test_not_even_a_pruner_deletes_what_is_locked(users: Users) -> None:
     left = (caught.value.until or datetime.now(UTC)) - datetime.now(UTC)
     assert timedelta(minutes=50) < left < timedelta(minutes=80)
     assert users.store("reader").get("chunks/bb/1") == DATA
+
+
+def test_doctor_proves_that_a_writers_deletion_is_refused(users: Users) -> None:
+    """By trying, with the daemon's own credentials; and says until when a new object is locked."""
+    store = users.store("writer")
+    found = {check.name: check for check in judge(probe(store, os.urandom), store.options)}
+    assert (found["deletion"].status, found["object lock"].status) == ("good", "good")
+    assert found["deletion"].observed == "is refused to these credentials"
+    assert found["object lock"].observed.startswith("a new object is locked until 20")
 
 
 def test_a_pruner_deletes_for_good_what_is_not_locked(users: Users) -> None:
