@@ -74,7 +74,16 @@ def test_what_is_no_chunk_object_is_never_garbage(key: str) -> None:
     assert list(References().unreferenced([key])) == []
 
 
-@pytest.mark.parametrize("data", [b"a b c\n", b"zz " * 3 + b"1\n", lines(1)[:-1], lines(1) + b"x"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a b c\n",
+        b"zz " * 3 + b"1\n",
+        lines(1)[:-1],
+        lines(1) + b"x",
+        lines(1).replace(digest(1).hex().encode(), b"z" * 64),
+    ],
+)
 def test_a_malformed_list_is_refused(data: bytes) -> None:
     """A reference that cannot be read may be to anything."""
     with pytest.raises(IntegrityError, match="malformed"):
@@ -120,6 +129,15 @@ def test_what_is_left_of_a_backup_that_is_gone() -> None:
     parts = [KEY.catalog, KEY.chunk_list("rest"), KEY.signature]
     assert list(left_over([*parts, KEY.manifest, "backups/x", "other"], [])) == parts
     assert list(left_over(parts, [KEY])) == []
+
+
+def test_a_list_of_many_blocks_is_remembered_whole() -> None:
+    """So that the next one, which is much like it, costs little."""
+    references = References()
+    for _ in range(2):
+        assert references.add_list(lines(*range(40_000)), "long") == 40_000
+    keys = [chunk_object_key(digest(n)) for n in range(40_005)]
+    assert set(references.unreferenced(keys)) == set(keys[40_000:])
 
 
 def test_of_a_long_list_only_the_beginning_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
