@@ -11,7 +11,6 @@ The function takes public keys and a chunk key only: no identity fits in here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +20,17 @@ from pathlib import Path
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import PostgresError, StrongroomError
-from backup.evidence.entry import Detail, EntryType
-from backup.evidence.log import TELLS_OF_A_BACKUP, Appended, EvidenceLog
+from backup.evidence.entry import EntryType
+from backup.evidence.log import Appended
 from backup.evidence.slot import Slot, answering
+from backup.journeys.createlog import (
+    is_logged,
+    log_failure,
+    log_success,
+    names,
+    reconcile,
+    remember,
+)
 from backup.journeys.digestpolicy import DigestPolicy, are_digests_due
 from backup.journeys.locks import lock_new, promote
 from backup.journeys.openings import Opening
@@ -50,7 +57,7 @@ from backup.repository.layout import (
     encode_name,
 )
 from backup.repository.locking import LockRule
-from backup.repository.manifest import LogHead, Manifest, Previous, StoredPart
+from backup.repository.manifest import Manifest, Previous, StoredPart
 from backup.repository.pins import read_pins
 from backup.repository.writing import BackupWriter, WritingKeys
 from backup.unfinished import unfinished_list
@@ -150,7 +157,7 @@ async def create(
         key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
         lock_new(repository.store, key, earlier, lock_rule, now=started)
         log = open_log(repository.store, repository.id, keys.signing_key, state_directory)
-        named = {**_named(key), **answering(slot)}
+        named = {**names(key), **answering(slot)}
         begun: list[Appended] = []  # also if the run is cancelled while this is logged
         try:
             await to_end(
@@ -160,8 +167,8 @@ async def create(
                 partial(find_reusable, repository, source.name, allowed, unfinished)
             )
             previous = reusable.previous
-            if previous is not None and not _is_logged(told, previous, begun[0].head):
-                await to_end(partial(_reconcile, log, previous, clock()))
+            if previous is not None and not is_logged(told, previous, begun[0].head):
+                await to_end(partial(reconcile, log, previous, clock()))
             writer = BackupWriter(
                 repository.store,
                 key,
@@ -198,7 +205,7 @@ async def create(
             await to_end(partial(keep_locked, repository, keys.files, writer.reused))
         except BaseException as error:
             if begun:
-                await to_end(partial(_log_failure, log, named, error, clock()))
+                await to_end(partial(log_failure, log, named, error, clock()))
             raise
         snapshot = dumped.snapshot
         manifest = Manifest(
@@ -230,8 +237,8 @@ async def create(
         def finish() -> str:
             sha256 = writer.finish(manifest)
             unfinished.forget()
-            head = _log_success(log, named, manifest, sha256, clock())
-            _remember(told, key, head)
+            head = log_success(log, named, manifest, sha256, clock())
+            remember(told, key, head)
             return sha256
 
         sha256 = await _finished(finish, manifest)
@@ -265,76 +272,6 @@ def _promote(
             f" {error.message}",
             hint=error.hint,
         ) from error
-
-
-def _is_logged(told: Path, previous: SignedManifest, head: LogHead) -> bool:
-    """Whether this host's last run of this database noted that it told the log of that backup.
-
-    Only if the log is longer now than it was then. Without the note the log is looked through: with
-    many databases there are hundreds of entries between two backups of one.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        id_, size = told.read_text(encoding="ascii").split()
-        return id_ == previous.manifest.backup_id and int(size) < head.size
-    return False
-
-
-def _remember(told: Path, key: BackupKey, head: LogHead) -> None:
-    """Note that the log was told of a backup."""
-    with contextlib.suppress(OSError):
-        told.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        told.write_text(f"{key.id.text} {head.size}\n", encoding="ascii")
-
-
-def _reconcile(log: EvidenceLog, previous: SignedManifest, now: datetime) -> None:
-    """Log the backup before this one, if its run was killed before it could say that it exists."""
-    key = previous.manifest.key
-    told = log.newest(lambda entry: entry.details.get("backup") == key.id.text)
-    if told is None or told.type not in TELLS_OF_A_BACKUP:
-        details: dict[str, Detail] = {**_named(key), "manifest_sha256": previous.sha256}
-        log.append(EntryType.INVENTORY_RECONCILED, details, now=now)
-
-
-def _named(key: BackupKey) -> dict[str, Detail]:
-    return {"backup": key.id.text, "database": key.database}
-
-
-def _log_success(
-    log: EvidenceLog, named: dict[str, Detail], manifest: Manifest, sha256: str, now: datetime
-) -> LogHead:
-    """Tell the evidence log of a backup that exists; if it cannot be told, say that it exists."""
-    took = now - manifest.started
-    details: dict[str, Detail] = {
-        **named,
-        "manifest_sha256": sha256,
-        "plain_bytes": manifest.plain_bytes,
-        "stored_bytes": manifest.stored_bytes,
-        "new_bytes": manifest.new_bytes,
-        "duration_ms": took // timedelta(milliseconds=1),
-    }
-    try:
-        return log.append(EntryType.BACKUP_FINISHED, details, now=now).head
-    except StrongroomError as error:
-        raise type(error)(
-            f"backup {manifest.backup_id} exists, but the evidence log could not be told:"
-            f" {error.message}",
-            hint=error.hint,
-        ) from error
-
-
-def _log_failure(
-    log: EvidenceLog, named: dict[str, Detail], error: BaseException, now: datetime
-) -> None:
-    """Tell the evidence log that there is no backup, if it can be told; messages may hold names."""
-    details: dict[str, Detail] = {**named, "error": type(error).__name__}
-    try:
-        log.append(EntryType.BACKUP_FAILED, details, now=now)
-    except StrongroomError as unheard:
-        _log.warning(
-            "the evidence log could not be told of the failure: %s",
-            unheard.message,
-            extra={"action": "log_failed"},
-        )
 
 
 async def _finished(finish: Callable[[], str], manifest: Manifest) -> str:
