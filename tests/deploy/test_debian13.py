@@ -78,6 +78,29 @@ def test_the_daemon_backs_up_by_itself_and_status_is_good(trixie: Site) -> None:
     assert all("SSL enabled (protocol=TLSv1.3" in line for line in ours)
 
 
+def test_the_daemon_tests_a_restore_inside_its_sandbox(trixie: Site) -> None:
+    """A scratch cluster starts, is filled and goes away again below the hardened unit."""
+    hosts = trixie.hosts
+    settings = "/etc/strongroom/strongroom.toml"
+    hosts.run(
+        "backup1",
+        'sed -i \'s/^schedule = .*/schedule = "0 5 * * 0"/;'
+        f' s/^restore_test_latest = .*/restore_test_latest = "* * * * *"/\' {settings}'
+        " && systemctl restart strongroom-daemon",
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not (verdicts := daemons_verdicts(trixie)):
+        assert time.monotonic() < deadline, hosts.run("backup1", "journalctl -u strongroom-daemon")
+    assert verdicts[0].startswith("PASS"), hosts.run("backup1", "journalctl -u strongroom-daemon")
+
+
+def daemons_verdicts(site: Site) -> list[str]:
+    """What the restore tests concluded that answered a slot of the schedule."""
+    show = "strongroom log show --type restore_test.finished --json"
+    logged = site.hosts.run("backup1", show).json
+    return [one["details"]["verdict"] for one in logged if "slot" in one["details"]]
+
+
 def daemons_backups(site: Site) -> list[str]:
     """The backups that answered a slot of the schedule."""
     show = "strongroom log show --type backup.finished --json"
