@@ -107,7 +107,8 @@ def test_the_command_line_tells_verdict_level_and_report(
         content = members.read(name)
         assert CANARY.encode() not in content, name
         assert repository.identity.text.encode() not in content, name
-    found = host.strongroom("restore-test", made.manifest.backup_id, "--json").json
+    asked = (made.manifest.backup_id, "--table-parallel", "1", "--json")
+    found = host.strongroom("restore-test", *asked).json
     assert (found["verdict"], found["level"], found["codes"]) == ("PASS", 6, [])
     assert found["is_logged"]
     assert host.strongroom("log", "verify").code == 0
