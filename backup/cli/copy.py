@@ -61,7 +61,7 @@ def command(
     The exit code is 3 if a backup is damaged or unsigned and was left out. One copy that fails
     keeps no other from being made.
     """
-    from backup import app
+    from backup import app, cli
     from backup.cli.output import print_json
     from backup.journeys.copy import Run, plan, tell
 
@@ -97,12 +97,21 @@ def command(
         tell(log, run, slot, now=datetime.now(UTC))
     if as_json:
         print_json(results)
-    for place, failure in run.errors.items():
-        raise type(failure)(f"copy {place}: {failure.message}", hint=failure.hint) from failure
+    failures: list[StrongroomError] = [
+        type(error)(f"copy {place}: {error.message}", hint=error.hint)
+        for place, error in run.errors.items()
+    ]
     if run.problems:
-        raise IntegrityError(
-            f"not copied: {'; '.join(run.problems)}", hint="`strongroom verify --all` tells more"
+        failures.append(
+            IntegrityError(
+                f"not copied: {'; '.join(run.problems)}",
+                hint="`strongroom verify --all` tells more",
+            )
         )
+    for failure in failures[1:]:
+        cli.tell(failure)
+    if failures:
+        raise failures[0]
 
 
 def _copy(

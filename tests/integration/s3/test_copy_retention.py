@@ -264,6 +264,7 @@ def test_the_daemons_command_line_copies_and_prunes_every_copy_it_can(any_databa
         (home / "strongroom.toml").write_text(
             f'repository = "{repository.directory}"\nname = "portal"\n'
             '[[copies]]\nname = "gone"\nrepository = "/proc/nowhere"\n'
+            '[[copies]]\nname = "lost"\nrepository = "/proc/nowhere/too"\n'
             f'[[copies]]\nname = "all"\nrepository = "{home}/all"\n'
             f'[[copies]]\nname = "few"\nrepository = "{home}/few"\n'
             '[copies.retention]\nkeep_last = 1\nminimum_count = 1\nminimum_age = "PT0S"\n'
@@ -278,13 +279,14 @@ def test_the_daemons_command_line_copies_and_prunes_every_copy_it_can(any_databa
         done = host.strongroom("copy", "--prune", "--slot", slot, "--json")
         assert done.code != 0
         assert "copy gone: " in done.stderr
+        assert "copy lost: " in done.stderr
         told = {one["copy"]: one for one in done.json}
         assert told["all"]["copied"] == made
         assert "pruned" not in told["all"]
         assert told["few"]["copied"] == made[-1:]
         assert told["few"]["pruned"]["deleted"] == []
         last = list(read_log(repository.opened.store).entries())[-1]
-        assert (last.type, last.details["errors"]) == (EntryType.COPY_FINISHED, 1)
+        assert (last.type, last.details["errors"]) == (EntryType.COPY_FINISHED, 2)
         assert last.details["slot"] == "2026-03-01T05:00:00Z"
 
         newest = back_up()
