@@ -273,6 +273,8 @@ class Daemon:
         """Log each policy that is not the one that was logged last, and settle what that promised.
 
         Slots of the old schedule that nobody has done are missed or queued; the new one begins now.
+        Where nobody knows what was logged last, since the journal could not be read for it, the
+        slots go on from where they were: no slot is lost for that.
         """
         before = policies_of(self._ledger.notes(PREFIX))
         wanted: Mapping[JobKey, Policy] = {job.key: job.policy for job in jobs}
@@ -282,7 +284,11 @@ class Daemon:
                 continue
             if old is not None and old.schedule is not None:
                 self._settle_policy(key, old, now)
-            if old is None or new is None or (old.schedule, old.zone) != (new.schedule, new.zone):
+            if old is None:
+                is_new = key not in self._ledger.floors
+            else:
+                is_new = new is None or (old.schedule, old.zone) != (new.schedule, new.zone)
+            if is_new:
                 self._ledger.adopt({key: now})
             said = new or (None if old is None else withdrawn(old))
             if said is None:
