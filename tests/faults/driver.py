@@ -60,6 +60,8 @@ def _peak_kib() -> int:
 
 def run() -> None:
     """Set the fault up and run the command line."""
+    # Tests that run in the background of a shell have it ignored, and we would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     fault = json.loads(os.environ.pop("FAULT", "{}"))
     local._BATCH_BYTES = fault.get("batch_bytes", local._BATCH_BYTES)
     if "table_threshold" in fault:
