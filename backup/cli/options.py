@@ -60,6 +60,15 @@ def signers_option(function: _Function) -> _Function:
     )(function)
 
 
+def reports_option(function: _Function) -> _Function:
+    """Add `--reports-directory`."""
+    return click.option(
+        "--reports-directory",
+        type=any_path,
+        help="Where the reports are.  [default: state directory]",
+    )(function)
+
+
 def database_option(function: _Function) -> _Function:
     """Add `--database`."""
     return click.option(

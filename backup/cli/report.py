@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,26 +13,18 @@ from backup.cli.options import (
     existing_file,
     json_option,
     load_settings,
+    reports_option,
     settings_options,
     signers_option,
-    slot_option,
 )
-from backup.cli.reportpack import verify_pack
+from backup.cli.reportpack import period, verify_pack
 
 if TYPE_CHECKING:
     from backup.evidence.bundlecheck import CheckedBundle
-    from backup.evidence.entry import Detail
-    from backup.evidence.log import EvidenceLog
-    from backup.evidence.period import Period
-    from backup.evidence.slot import Slot
     from backup.evidence.timestamp import Stamped
     from backup.settings import Settings
 
 _PINS_HINT = "add --allowed-signers FILE, got from the firm by another way than the bundle"
-
-directory_option = click.option(
-    "--reports-directory", type=any_path, help="Where the reports are.  [default: state directory]"
-)
 
 
 @click.group(
@@ -45,13 +36,16 @@ def command() -> None:
     """What restore tests found, signed, for the firm and its auditors (docs/reports.md)."""
 
 
+command.add_command(period)
+
+
 @command.command(
     name="list",
     short_help="List the reports.",
     epilog="Example: strongroom report list --database portal",
 )
 @settings_options
-@directory_option
+@reports_option
 @database_option
 @json_option
 def list_(
@@ -111,7 +105,7 @@ def list_(
 )
 @click.argument("bundle", metavar="BUNDLE|ID")
 @settings_options
-@directory_option
+@reports_option
 @json_option
 def show(
     *,
@@ -156,7 +150,7 @@ def show(
 @click.option("-o", "--output", type=any_path, help="Write the page here; it must not exist.")
 @click.option("--check", is_flag=True, help="Is the bundle's page the rendering of its report?")
 @settings_options
-@directory_option
+@reports_option
 @signers_option
 def render(
     *,
@@ -206,7 +200,7 @@ def render(
 )
 @click.argument("bundle", metavar="BUNDLE|ID|PACK")
 @settings_options
-@directory_option
+@reports_option
 @signers_option
 @click.option(
     "--earlier",
@@ -285,105 +279,6 @@ def verify(
 
 
 @command.command(
-    short_help="Make a period pack for an auditor.",
-    epilog="Example: strongroom report period --from 2026-01-01 --to 2026-04-01 -o first-quarter",
-)
-@settings_options
-@directory_option
-@signers_option
-@database_option
-@click.option(
-    "--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The first day (UTC)."
-)
-@click.option(
-    "--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The last day (UTC)."
-)
-@click.option("-o", "--output", type=any_path, metavar="DIR", help="A new or empty directory.")
-@click.option("--dry-run", is_flag=True, help="Say what the pack would hold, and write nothing.")
-@slot_option
-@json_option
-def period(
-    *,
-    config: Path | None,
-    repository: str | None,
-    state_directory: Path | None,
-    reports_directory: Path | None,
-    allowed_signers: Path | None,
-    database: str | None,
-    first: datetime,
-    last: datetime,
-    output: Path | None,
-    dry_run: bool,
-    slot: Slot | None,
-    as_json: bool,
-) -> None:
-    """Write what the evidence log tells of the days from --from to --to, both included.
-
-    Every backup and restore test in the log, also those that failed or never ended; coverage,
-    exceptions, trends; what was due by the logged schedules; the log itself; signed. Exit code 3
-    means that the log is not whole or that nothing in it answers for a slot that was due: the
-    pack is written and says so.
-    """
-    from datetime import UTC, timedelta
-
-    from backup import app
-    from backup.cli.output import print_json
-    from backup.errors import IntegrityError
-    from backup.evidence.slot import answering
-    from backup.journeys.period import Asked, gather, write_pack
-    from backup.version import VERSION
-
-    settings = _settings(config, repository, state_directory, reports_directory, allowed_signers)
-    opened = app.open_repository(settings)
-    allowed = app.load_allowed_signers(settings, opened)
-    now = datetime.now(UTC)
-    asked = Asked(
-        first=first.replace(tzinfo=UTC),
-        last=last.replace(tzinfo=UTC) + timedelta(days=1),
-        database=database,
-    )
-    found, log = gather(
-        opened,
-        asked,
-        allowed=allowed,
-        remembered=app.remembered_log(settings, opened),
-        directory=_directory(settings),
-        version=VERSION,
-        now=now,
-    )
-    target = output or Path(f"period-{first:%Y-%m-%d}-{last:%Y-%m-%d}")
-    if not dry_run:
-        keys = app.load_writing_keys(settings, opened)
-        details = write_pack(found, log, keys=keys, allowed=allowed, directory=target, now=now)
-        _log_pack(app.open_log(settings, opened), found, {**details, **answering(slot)}, now)
-    if as_json:
-        print_json({"directory": None if dry_run else str(target), "period": found})
-    else:
-        tests = sum(one.kind == "restore test" for one in found.happenings)
-        backups = sum(one.kind == "backup" for one in found.happenings)
-        click.echo(
-            f"{backups} backups, {tests} restore tests,"
-            f" {len(found.exceptions)} exceptions of {len(found.databases)} databases;"
-            f" {sum(one.due for one in found.schedules)} slots due,"
-            f" {found.unaccounted} unaccounted for"
-        )
-        for limit in found.limits:
-            click.echo(limit)
-        if not dry_run:
-            click.echo(f"Written to {target}: give it to the auditor, READ-ME-FIRST.txt says how")
-    if found.log_problems:
-        raise IntegrityError(
-            f"the evidence log is not whole: {found.log_problems[0]}",
-            hint="`strongroom log verify` names everything that is wrong",
-        )
-    if found.unaccounted:
-        raise IntegrityError(
-            f"SLOT_UNACCOUNTED: {found.unaccounted} slots were due, and no entry answers for them",
-            hint="`strongroom log verify` names them; is the daemon running?",
-        )
-
-
-@command.command(
     short_help="Print the JSON schema of report.json.",
     epilog="Example: strongroom report schema >report.schema.json",
 )
@@ -392,16 +287,6 @@ def schema() -> None:
     from backup.evidence.schema import report_schema
 
     click.echo(report_schema(), nl=False)
-
-
-def _log_pack(
-    log: EvidenceLog | None, period: Period, details: dict[str, Detail], now: datetime
-) -> None:
-    """Tell a log that is whole of the pack; one that is not is told nothing."""
-    from backup.evidence.entry import EntryType
-
-    if log is not None and not period.log_problems:
-        log.append(EntryType.PERIOD_PUBLISHED, details, now=now)
 
 
 def _settings(

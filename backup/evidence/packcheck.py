@@ -51,6 +51,13 @@ class CheckedPack:
         return self.signer is not None and self.signer.principal is not None
 
 
+def read_period(members: Mapping[str, bytes]) -> Period:
+    """Return what a pack tells of, believed by nobody yet. Raises `IntegrityError` for no pack."""
+    if PERIOD not in members:
+        raise IntegrityError(f"the pack holds no {PERIOD}")
+    return decode(Period, members[PERIOD], PERIOD)
+
+
 def check_pack(
     members: Mapping[str, bytes],
     allowed: AllowedSigners | None,
@@ -62,9 +69,7 @@ def check_pack(
     `earlier` is a checkpoint that the reader has kept: the log must begin with what it is over.
     `allowed` None: signatures only have to be whole. Raises `IntegrityError` for what is no pack.
     """
-    if PERIOD not in members:
-        raise IntegrityError(f"the pack holds no {PERIOD}")
-    period = decode(Period, members[PERIOD], PERIOD)
+    period = read_period(members)
     wrong = [*wrong_sums(members, PACK)]
     signer = None
     try:

@@ -142,8 +142,24 @@ def plan(
 
     Raises `SettingsError` if there is another repository in its place.
     """
+    there = _present(source, target)
+    return _missing(source, target, there, database=database, rules=rules, now=now)
+
+
+def _present(source: Repository, target: Store) -> frozenset[BackupKey]:
     there = _opened(source, target)
-    present = set() if there is None else set(there.backups())
+    return frozenset() if there is None else frozenset(there.backups())
+
+
+def _missing(
+    source: Repository,
+    target: Store,
+    present: frozenset[BackupKey],
+    *,
+    database: str | None,
+    rules: CopyRules,
+    now: datetime,
+) -> tuple[BackupKey, ...]:
     missing = [key for key in source.backups(database) if key not in present]
     if rules.retention is None or not missing:
         return tuple(missing)
@@ -176,9 +192,9 @@ def copy(
     with held(target, "backup", clock=clock) as lease:
         # A prune that begins from now on sees the lease, and sweeps nothing.
         _require_no_prune(target, clock())
-        missing = plan(source, target, database, rules, now=clock())
-        there = _opened(source, target)
-        present = () if there is None else tuple(there.backups(database))
+        there = _present(source, target)
+        missing = _missing(source, target, there, database=database, rules=rules, now=clock())
+        present = tuple(sorted(key for key in there if database in {None, key.database}))
         run = _Run(source, target, allowed, jobs=jobs, progress=progress, lease=lease)
         with reading(source.store, "restore", missing, clock=clock):
             if missing:

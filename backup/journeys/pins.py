@@ -20,6 +20,7 @@ from backup.errors import (
 )
 from backup.evidence.entry import Detail, EntryType
 from backup.evidence.log import EvidenceLog
+from backup.journeys.createlog import names
 from backup.journeys.locks import objects_of
 from backup.leases import require_not_going
 from backup.repository.access import Repository
@@ -168,4 +169,4 @@ def _needed(
 
 def _named(key: BackupKey, copy: str | None) -> dict[str, Detail]:
     where: dict[str, Detail] = {} if copy is None else {"copy": copy}
-    return {"backup": key.id.text, "database": key.database, **where}
+    return {**names(key), **where}

@@ -7,7 +7,8 @@
     once      do what is due, and end
     kill_at   SIGKILL to ourselves at this transition: before or after a write to the journal, or
               when a child is started
-    journal   "fails": every call of the journal raises; a number: that call does, and no other
+    journal   "fails": every call of the journal raises; a number: that call does, and no other;
+              the name of a method: its first call does
     calls     where to write how many calls of the journal there were
     credentials   a directory of credentials; with it the daemon tells people, as the real one does
     child     the program that its children are, instead of our command line
@@ -117,11 +118,13 @@ def run() -> int:
         begin: Callable[..., None] = Runner.__init__
         program = (sys.executable, asked["child"], "--heartbeat")
         setattr(Runner, "__init__", partialmethod(begin, program=program))  # noqa: B010
-    once = OnceFailing(asked.get("journal") if asked.get("journal") != "fails" else None)
+    broken = asked.get("journal")
+    once = OnceFailing(broken if isinstance(broken, int) else None)
     for name in vars(Journal).keys() - vars(object).keys():
         if not name.startswith("_"):
-            is_broken = asked.get("journal") == "fails"
-            setattr(Journal, name, failing if is_broken else once.broken(getattr(Journal, name)))
+            method = getattr(Journal, name)
+            counter = OnceFailing(1) if name == broken else once
+            setattr(Journal, name, failing if broken == "fails" else counter.broken(method))
     if "credentials" in asked:
         os.environ["CREDENTIALS_DIRECTORY"] = asked["credentials"]
     config, clock = Path(sys.argv[1]), clock_of(Path(asked["clock"]))

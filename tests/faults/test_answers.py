@@ -106,11 +106,8 @@ class Bench:
 
     def begun(self, name: str) -> tuple[Vault, Place]:
         """A new repository, and a host of its own that writes to it."""
-        vault, place = replace(self.vault, directory=self.vault.directory / name), self.places(name)
-        vault.directory.mkdir()
-        shutil.copy(self.vault.identity_file, vault.identity_file)
-        vault.initialize(place.straight)
-        return vault, place
+        place = self.places(name)
+        return self.vault.beside(name, place.straight), place
 
     def requests_of_a_backup(self) -> int:
         """How many requests a backup makes."""

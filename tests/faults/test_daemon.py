@@ -169,6 +169,20 @@ def test_a_journal_that_fails_at_any_one_call_loses_and_doubles_nothing(
     print(f"{told} of {total} calls failed, and it was said")  # noqa: T201
 
 
+def test_what_was_promised_cannot_be_read_and_no_slot_is_lost(watched: Watched) -> None:
+    """A slot that fell due before such a start is done, and none is done twice."""
+    assert watched.start(once=True).ended() == 0
+    watched.go_to(next_hour(watched.now()) + timedelta(seconds=1))
+    daemon = watched.start(once=True, journal="notes")
+    assert daemon.ended() == 0, daemon.text
+    assert len(daemon.said("journal_trouble")) == 1
+    assert len(daemon.said("slot_finished")) == 1, daemon.text
+    again = watched.start(once=True)
+    assert (again.ended(), again.said("slot_started")) == (0, [])
+    assert watched.doubled() == []
+    assert watched.unaccounted() == []
+
+
 def test_one_of_two_daemons_runs(watched: Watched, tmp_path: Path) -> None:
     """On one host by a lock, on two by a lease; a killed one is followed at once."""
     daemon = watched.start()

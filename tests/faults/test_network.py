@@ -10,7 +10,7 @@ import subprocess  # noqa: TID251 - the type of a started command line
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -112,11 +112,8 @@ class Bench:
 
     def begun(self, name: str) -> tuple[Vault, Place]:
         """A new repository, and a host of its own that writes to it."""
-        vault, place = replace(self.vault, directory=self.vault.directory / name), self.places(name)
-        vault.directory.mkdir()
-        shutil.copy(self.vault.identity_file, vault.identity_file)
-        vault.initialize(place.straight)
-        return vault, place
+        place = self.places(name)
+        return self.vault.beside(name, place.straight), place
 
     def run(
         self, vault: Vault, place: Place, breaks: Break | None, at: int, *arguments: str | Path

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess  # noqa: TID251 - the command line itself is what is started and killed here
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,14 @@ class Vault:
             encoding="utf-8",
         )
         vault.initialize(LocalStore(vault.root))
+        return vault
+
+    def beside(self, name: str, store: Store) -> Vault:
+        """Another host below this directory, and a new repository of the same database."""
+        vault = replace(self, directory=self.directory / name)
+        vault.directory.mkdir()
+        shutil.copy(self.identity_file, vault.identity_file)
+        vault.initialize(store)
         return vault
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3  # noqa: TID251 - this module is boto3's home
@@ -31,7 +30,7 @@ class Connected:
 
     client: S3Client
     credentials: Credentials | None
-    ca_file: Path | None
+    ca_file: str | None
     connect_seconds: float
     read_seconds: float
     connections: int
@@ -44,12 +43,15 @@ def connect(options: S3Options) -> Connected:
     connect_seconds = min(_CONNECT_SECONDS, limit)
     read_seconds = min(_READ_SECONDS, limit / _SILENCES)
     connections = options.connections * 4
-    session = boto3.session.Session(botocore_session=_session())
+    base = _session()
+    # Where the settings name none, boto3's own places count: AWS_CA_BUNDLE, its configuration.
+    ca_file = str(options.ca_file or base.get_config_variable("ca_bundle") or "") or None
+    session = boto3.session.Session(botocore_session=base)
     client = session.client(
         "s3",
         endpoint_url=options.endpoint,
         region_name=options.region or options.profile.region or session.region_name or "us-east-1",
-        verify=None if options.ca_file is None else str(options.ca_file),
+        verify=ca_file,
         aws_access_key_id=None if credentials is None else credentials.access_key_id,
         aws_secret_access_key=None if credentials is None else credentials.secret_access_key,
         config=Config(
@@ -72,7 +74,7 @@ def connect(options: S3Options) -> Connected:
         credentials=session.get_credentials()
         if credentials is None
         else Credentials(credentials.access_key_id, credentials.secret_access_key),
-        ca_file=options.ca_file,
+        ca_file=ca_file,
         connect_seconds=connect_seconds,
         read_seconds=read_seconds,
         connections=connections,

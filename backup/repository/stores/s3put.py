@@ -47,7 +47,7 @@ class QuickPut:
         )
         self._base = url.partition("?")[0].removesuffix("key")
         self._http = URLLib3Session(
-            verify=True if connected.ca_file is None else str(connected.ca_file),  # type: ignore[arg-type]  # a path, too
+            verify=connected.ca_file or True,  # type: ignore[arg-type]  # a path, too
             proxies=get_environ_proxies(self._base),
             timeout=(connected.connect_seconds, connected.read_seconds),  # type: ignore[arg-type]  # both
             max_pool_connections=connected.connections,

@@ -11,8 +11,10 @@ import pytest
 from backup.errors import StoreError
 from backup.journeys.bucketcheck import judge
 from backup.repository.stores.s3 import S3Store
+from backup.repository.stores.s3client import connect
 from backup.repository.stores.s3options import PROFILES, Lock, ProfileName, S3Address
 from backup.repository.stores.s3probe import Facts, probe
+from backup.repository.stores.s3put import QuickPut
 from tests.lab.buckets import S3Server
 from tests.lab.s3servers import S3Servers
 
@@ -69,3 +71,21 @@ def test_the_mock_takes_wrong_digests(s3_servers: S3Servers, profile: ProfileNam
     found = status(facts, store)
     assert found["digests"] == ("good" if facts.checks_digests else "warning")
     assert found["conditional put"] == ("good" if profile == "aws" else "warning")
+
+
+def test_an_authority_of_the_environment_counts_where_the_settings_name_none(
+    real_s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every request: none is tried without it first, and then made again by boto3."""
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    options = replace(real_s3.options, ca_file=None)
+    address = S3Address(bucket=real_s3.new_bucket(), prefix="p")
+    with pytest.raises(StoreError):
+        S3Store(address, replace(options, timeout=timedelta(seconds=5))).put("chunks/aa/1", b"one")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(real_s3.ca_file))
+    connected = connect(options)
+    arguments = {"Bucket": address.bucket, "Key": "p/2", "Body": b"two", "Metadata": {}}
+    assert QuickPut(connected, address.bucket).try_put(arguments)
+    store = S3Store(address, options)
+    store.put("chunks/aa/3", b"three")
+    assert store.get("chunks/aa/3") == b"three"
