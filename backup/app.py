@@ -16,6 +16,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import KeyPair, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
 from backup.evidence.log import Claim, EvidenceLog
+from backup.holders import Holders
 from backup.journeys import archives
 from backup.journeys.archives import OpenBackup
 from backup.journeys.copy import CopyRules
@@ -230,6 +231,7 @@ def prune_sight(
         unfinished=unfinished_objects(
             settings.state_directory, repository.id, now - settings.retention.sweep_grace
         ),
+        holders=Holders(settings.state_directory),
         jobs=settings.jobs,
         copy=copy,
     )

@@ -14,10 +14,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from backup.errors import BusyError, StoreError, StrongroomError
+from backup.holders import Holders
 from backup.repository.layout import BackupKey
 from backup.repository.lease import (
     EXCLUSIVE,
     THE_ONLY,
+    IsDead,
     Lease,
     LeaseKind,
     name_of,
@@ -43,9 +45,11 @@ class HeldLease:
         self,
         store: Store,
         lease: Lease,
+        *,
         clock: Clock,
         every: timedelta,
-        is_dead: Callable[[Lease], bool],
+        is_dead: IsDead,
+        holders: Holders | None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -54,7 +58,12 @@ class HeldLease:
         self._taken_over: BusyError | None = None
         self._has_lapsed = False
         self._began = self._written = _elapsed()
-        self._lease = take(store, lease, lease.written, is_dead=is_dead)
+        self._record = None if holders is None else holders.begin()
+        try:
+            self._lease = take(store, lease, lease.written, is_dead=is_dead, note=self._note)
+        except BaseException as error:
+            self._end_record(is_over=isinstance(error, BusyError))
+            raise
         self._thread = threading.Thread(
             target=self._keep_renewing, args=(every.total_seconds(),), name="lease", daemon=True
         )
@@ -100,16 +109,31 @@ class HeldLease:
         """End it. A store that fails now leaves a lease that expires by itself."""
         self._ended.set()
         self._thread.join()
-        if self._taken_over is not None:
-            return
+        is_over = self._taken_over is not None
         try:
-            release(self._store, replace(self._lease, written=_now(self._clock)))
+            if not is_over:
+                release(self._store, replace(self._lease, written=_now(self._clock)))
+                is_over = True
         except StrongroomError as error:
             _log.warning(
                 "the lease could not be let go of: %s",
                 error.message,
                 extra={"action": "lease_left"},
             )
+        finally:
+            self._end_record(is_over=is_over)
+
+    def _note(self, lease: Lease) -> None:
+        if self._record is not None:
+            self._record.note(lease)
+
+    def _end_record(self, *, is_over: bool) -> None:
+        """No work goes on under it; where it may still be there, this host can tell that."""
+        record, self._record = self._record, None
+        if record is not None and is_over:
+            record.end()
+        elif record is not None:
+            record.leave()
 
     def _keep_renewing(self, seconds: float) -> None:
         while not self._ended.wait(seconds):
@@ -131,7 +155,7 @@ class HeldLease:
             lifetime = self._lease.expires - self._lease.written
             wanted = replace(self._lease, written=now, expires=now + lifetime, backups=backups)
             try:
-                self._lease = renew(self._store, wanted)
+                self._lease = renew(self._store, wanted, note=self._note)
             except BusyError as error:
                 self._taken_over = error
                 raise
@@ -145,11 +169,23 @@ def held(
     *,
     clock: Clock,
     backups: Iterable[BackupKey] = (),
+    holders: Holders | None = None,
     lifetime: timedelta = LIFETIME,
     every: timedelta = RENEWED_EVERY,
 ) -> Iterator[HeldLease]:
-    """Hold a lease while the block lasts. Raises `BusyError` at once if another host has it."""
-    lease = take_lease(store, kind, clock=clock, backups=backups, lifetime=lifetime, every=every)
+    """Hold a lease while the block lasts. Raises `BusyError` at once if another host has it.
+
+    With `holders` it is noted on this host, and one whose holder is known to be dead is replaced.
+    """
+    lease = take_lease(
+        store,
+        kind,
+        clock=clock,
+        backups=backups,
+        holders=holders,
+        lifetime=lifetime,
+        every=every,
+    )
     try:
         yield lease
     finally:
@@ -162,13 +198,15 @@ def take_lease(
     *,
     clock: Clock,
     backups: Iterable[BackupKey] = (),
+    holders: Holders | None = None,
     lifetime: timedelta = LIFETIME,
     every: timedelta = RENEWED_EVERY,
-    is_dead: Callable[[Lease], bool] = lambda _: False,
+    is_dead: IsDead | None = None,
 ) -> HeldLease:
     """Return a lease that is held until it is released.
 
-    `is_dead` says of another's lease that looks alive that its holder is known to be dead.
+    `is_dead` says of another's lease that looks alive that its holder is known to be dead; where
+    it isn't given `holders` do.
     """
     now = _now(clock)
     wanted = Lease(
@@ -183,12 +221,24 @@ def take_lease(
         is_released=False,
         backups=tuple(map(name_of, backups)),
     )
-    return HeldLease(store, wanted, clock, every, is_dead)
+    return HeldLease(
+        store,
+        wanted,
+        clock=clock,
+        every=every,
+        is_dead=is_dead or _known_by(holders),
+        holders=holders,
+    )
 
 
 @contextmanager
 def reading(
-    store: Store, kind: LeaseKind, keys: Iterable[BackupKey], *, clock: Clock
+    store: Store,
+    kind: LeaseKind,
+    keys: Iterable[BackupKey],
+    *,
+    clock: Clock,
+    holders: Holders | None = None,
 ) -> Iterator[None]:
     """Keep others from deleting these backups while the block reads them.
 
@@ -197,7 +247,7 @@ def reading(
     """
     wanted = tuple(keys)
     try:
-        lease = take_lease(store, kind, clock=clock, backups=wanted)
+        lease = take_lease(store, kind, clock=clock, backups=wanted, holders=holders)
     except StrongroomError as error:
         _log.warning(
             "no lease keeps a prune from deleting what is read here: %s",
@@ -207,22 +257,29 @@ def reading(
         yield
         return
     try:
-        require_not_going(store, wanted, now=clock())
+        require_not_going(store, wanted, now=clock(), holders=holders)
         yield
     finally:
         lease.release()
 
 
-def require_not_going(store: Store, keys: Iterable[BackupKey], *, now: datetime) -> None:
+def require_not_going(
+    store: Store, keys: Iterable[BackupKey], *, now: datetime, holders: Holders | None = None
+) -> None:
     """Raise `BusyError` if a prune at work is about to delete one of these backups."""
+    is_dead = _known_by(holders)
     names = {name_of(key): key for key in keys}
     for lease in read_leases(store, ["prune"]):
         going = sorted(names.keys() & set(lease.backups))
-        if going and lease.is_alive(now):
+        if going and lease.is_alive(now) and not is_dead(lease):
             raise BusyError(
                 f"backup {names[going[0]].id} is being deleted by {lease.holder}",
                 hint="choose another backup: `strongroom list` shows what is left",
             )
+
+
+def _known_by(holders: Holders | None) -> IsDead:
+    return (lambda _: False) if holders is None else holders.is_dead
 
 
 def _elapsed() -> timedelta:

@@ -119,6 +119,7 @@ def _copy(
 ) -> Copied:
     from backup import app
     from backup.cli.output import watch
+    from backup.holders import Holders
     from backup.journeys.copy import copy
 
     (given,) = app.copies(settings, name)
@@ -132,6 +133,7 @@ def _copy(
             clock=lambda: datetime.now(UTC),
             progress=progress,
             rules=app.copy_rules(settings, given),
+            holders=Holders(settings.state_directory),
         )
 
 

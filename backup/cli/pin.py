@@ -45,6 +45,7 @@ def command(
     from backup import app
     from backup.cli.output import print_json
     from backup.evidence.render.words import visible
+    from backup.holders import Holders
     from backup.journeys.pins import pin
 
     settings = load_settings(config, repository=repository, state_directory=state_directory)
@@ -62,6 +63,7 @@ def command(
         clock=lambda: datetime.now(UTC),
         allowed=app.load_allowed_signers(settings, opened),
         copy=copy,
+        holders=Holders(settings.state_directory),
     )
     if as_json:
         print_json({"pin": made, "is_new": is_new})

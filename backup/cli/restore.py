@@ -78,6 +78,7 @@ def command(
 
     from backup import app
     from backup.errors import UnpinnedError
+    from backup.holders import Holders
 
     if (to is None) == (directory is None):
         raise click.UsageError("say where to: --to URL, or --export DIR")
@@ -104,8 +105,8 @@ def command(
                 " --accept-unpinned if you know by other means whose backup this is",
             )
         click.echo("warning: UNPINNED: nothing here vouches for who wrote this backup", err=True)
-    kept = nullcontext() if dry_run else opened.kept("restore", lambda: datetime.now(UTC))
-    with kept:
+    holders = Holders(settings.state_directory)
+    with nullcontext() if dry_run else opened.kept("restore", lambda: datetime.now(UTC), holders):
         if directory is not None:
             _export(opened, directory, settings, is_dry_run=dry_run, as_json=as_json)
         elif to is not None:

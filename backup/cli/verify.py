@@ -72,6 +72,7 @@ def command(
     from backup import app
     from backup.cli.output import print_json, size, watch
     from backup.errors import IntegrityError, StrongroomError, UnpinnedError
+    from backup.holders import Holders
     from backup.journeys.audit import hear
     from backup.journeys.verify import due_share, record, verify
     from backup.leases import reading
@@ -95,7 +96,13 @@ def command(
     share = None if days is None else due_share(log, days, now=datetime.now(UTC))
     with (
         watch() as progress,
-        reading(opened.store, "verify", keys, clock=lambda: datetime.now(UTC)),
+        reading(
+            opened.store,
+            "verify",
+            keys,
+            clock=lambda: datetime.now(UTC),
+            holders=Holders(settings.state_directory),
+        ),
     ):
         allowed = app.load_allowed_signers(settings, opened)
         found = verify(

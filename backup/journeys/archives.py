@@ -10,6 +10,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
 from backup.crypto.sshsig import Signer
 from backup.errors import IntegrityError, KeyUnavailableError
+from backup.holders import Holders
 from backup.leases import Clock, reading
 from backup.repository.access import Repository
 from backup.repository.catalog import Catalog
@@ -34,9 +35,11 @@ class OpenBackup:
     _identities: Sequence[Identity]
     _chunk_key: ChunkKey | None
 
-    def kept(self, kind: LeaseKind, clock: Clock) -> AbstractContextManager[None]:
+    def kept(self, kind: LeaseKind, clock: Clock, holders: Holders) -> AbstractContextManager[None]:
         """Keep every prune from deleting this backup while the block reads it."""
-        return reading(self._repository.store, kind, [self.manifest.key], clock=clock)
+        return reading(
+            self._repository.store, kind, [self.manifest.key], clock=clock, holders=holders
+        )
 
     def part(self, name: str) -> StoredPart:
         """Return the part of this name."""

@@ -29,6 +29,7 @@ from backup.errors import (
 from backup.evidence.entry import EntryType
 from backup.evidence.log import EvidenceLog
 from backup.evidence.slot import Slot, answering
+from backup.holders import Holders
 from backup.journeys.copylog import copy_log, copy_pins
 from backup.journeys.locks import lock_new, promote
 from backup.journeys.progress import Progress
@@ -183,20 +184,22 @@ def copy(
     clock: Callable[[], datetime],
     progress: Progress,
     rules: CopyRules = ALL,
+    holders: Holders | None = None,
 ) -> Copied:
     """Copy the backups that are missing; what is in the copy already is left as it is.
 
     A backup that is damaged, or that no pinned key signed, is not copied and does not keep the
-    others from it. Raises `BusyError` if the copy is being pruned.
+    others from it. Raises `BusyError` if the copy is being pruned. `holders` knows which runs of
+    this host are dead.
     """
-    with held(target, "backup", clock=clock) as lease:
+    with held(target, "backup", clock=clock, holders=holders) as lease:
         # A prune that begins from now on sees the lease, and sweeps nothing.
-        _require_no_prune(target, clock())
+        _require_no_prune(target, clock(), holders)
         there = _present(source, target)
         missing = _missing(source, target, there, database=database, rules=rules, now=clock())
         present = tuple(sorted(key for key in there if database in {None, key.database}))
         run = _Run(source, target, allowed, jobs=jobs, progress=progress, lease=lease)
-        with reading(source.store, "restore", missing, clock=clock):
+        with reading(source.store, "restore", missing, clock=clock, holders=holders):
             if missing:
                 run.copy_files()
             for key in missing:
@@ -219,9 +222,9 @@ def copy(
     )
 
 
-def _require_no_prune(target: Store, now: datetime) -> None:
+def _require_no_prune(target: Store, now: datetime, holders: Holders | None) -> None:
     for lease in read_leases(target, ["prune"]):
-        if lease.is_alive(now):
+        if lease.is_alive(now) and not (holders and holders.is_dead(lease)):
             raise BusyError(
                 f"{target.address} is being pruned by {lease.holder}",
                 hint="copy again when that is over",

@@ -23,6 +23,7 @@ from backup.errors import PostgresError, StrongroomError
 from backup.evidence.entry import EntryType
 from backup.evidence.log import Appended
 from backup.evidence.slot import Slot, answering
+from backup.holders import Holders
 from backup.journeys.createlog import (
     is_logged,
     log_failure,
@@ -149,7 +150,7 @@ async def create(
             lock_path(state_directory, repository.id, source.name), f"backing up {source.name}"
         ),
         unfinished_list(state_directory / "unfinished" / f"{run}.chunks") as unfinished,
-        held(repository.store, "backup", clock=clock) as lease,
+        held(repository.store, "backup", clock=clock, holders=Holders(state_directory)) as lease,
     ):
         await to_end(partial(_check_files, repository, keys))
         earlier = await to_end(partial(repository.backups, source.name))

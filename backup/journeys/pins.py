@@ -20,6 +20,7 @@ from backup.errors import (
 )
 from backup.evidence.entry import Detail, EntryType
 from backup.evidence.log import EvidenceLog
+from backup.holders import Holders
 from backup.journeys.createlog import names
 from backup.journeys.locks import objects_of
 from backup.leases import require_not_going
@@ -41,6 +42,7 @@ def pin(
     clock: Callable[[], datetime],
     allowed: AllowedSigners | None = None,
     copy: str | None = None,
+    holders: Holders | None = None,
 ) -> tuple[Pin, bool]:
     """Keep a backup; return the pin, and whether it is new.
 
@@ -50,7 +52,9 @@ def pin(
     """
     if not why.strip() or len(why) > _MAXIMUM_REASON:
         raise SettingsError(f"a reason has 1 to {_MAXIMUM_REASON} characters")
-    made, is_new = _pin(repository, key, log, who=who, why=why, clock=clock, copy=copy)
+    made, is_new = _pin(
+        repository, key, log, who=who, why=why, clock=clock, copy=copy, holders=holders
+    )
     _hold(repository, key, allowed)
     return made, is_new
 
@@ -64,6 +68,7 @@ def _pin(
     why: str,
     clock: Callable[[], datetime],
     copy: str | None,
+    holders: Holders | None,
 ) -> tuple[Pin, bool]:
     there = read_pin(repository.store, key)
     if there is not None:
@@ -82,7 +87,7 @@ def _pin(
         return read_pin(repository.store, key) or made, False
     try:
         # After the pin is there: a prune that has not seen it is seen here.
-        require_not_going(repository.store, [key], now=clock())
+        require_not_going(repository.store, [key], now=clock(), holders=holders)
         if key not in repository.backups(key.database):
             raise NotFoundError(f"backup {key.id} has just been deleted")
     except (BusyError, NotFoundError):

@@ -28,6 +28,7 @@ from backup.journeys.prunelook import (
     Sight,
     decide,
     in_use,
+    living,
     look,
     writer_at_work,
 )
@@ -93,7 +94,7 @@ def prune(
     Raises `BusyError` if another prune is at work on this repository, on any host.
     """
     store, kinds = sight.repository.store, prune_entries(sight.copy)
-    with held(store, "prune", clock=clock) as lease:
+    with held(store, "prune", clock=clock, holders=sight.holders) as lease:
         made = plan(sight, rules, now=clock())
         if isinstance(made, BlockedPlan):
             log.append(
@@ -224,7 +225,7 @@ class _Act:
     def _spared(self, key: BackupKey) -> str | None:
         """Return why a backup stays after all, or None."""
         store = self.sight.repository.store
-        users = in_use(read_leases(store), [key], self.clock())
+        users = in_use(living(self.sight, read_leases(store)), [key], self.clock())
         if key in users:
             return f"in use: {users[key]}"
         pins = read_pins(store)
@@ -263,7 +264,7 @@ class _Act:
         """Whether a writer has begun since the plan was made."""
         if self.done.postponed is None:
             leases = read_leases(self.sight.repository.store, ["backup"])
-            self.done.postponed = writer_at_work(leases, self.clock())
+            self.done.postponed = writer_at_work(living(self.sight, leases), self.clock())
         return self.done.postponed is not None
 
 

@@ -17,6 +17,7 @@ from backup.errors import IntegrityError, NotFoundError, UnpinnedError
 from backup.evidence.entry import Entry
 from backup.evidence.log import Claim, StoredLog, check_log, read_log
 from backup.evidence.pruned import made_in_order, never_said, proven_backups
+from backup.holders import Holders
 from backup.repository.access import Repository
 from backup.repository.garbage import (
     CondemnedList,
@@ -71,14 +72,15 @@ class Rules:
 class Sight:
     """What a prune looks with: the repository, whom it believes, and what this host remembers.
 
-    `unfinished` are chunk objects that runs of this host stored and did not finish. `copy` is the
-    name of the copy that the repository is, if it is one.
+    `unfinished` are chunk objects that runs of this host stored and did not finish; `holders` knows
+    which of its runs are dead. `copy` is the name of the copy that the repository is, if it is one.
     """
 
     repository: Repository
     allowed: AllowedSigners | None
     claims: Sequence[Claim]
     unfinished: frozenset[bytes]
+    holders: Holders
     jobs: int
     copy: str | None = None
 
@@ -151,7 +153,7 @@ def look(sight: Sight, rules: Rules, *, now: datetime) -> Stored:
     store = sight.repository.store
     doubts: list[str] = []
     # Leases first: whoever is at work when the manifests are read is seen.
-    leases = tuple(_believed(doubts, lambda: read_leases(store)) or ())
+    leases = living(sight, _believed(doubts, lambda: read_leases(store)) or ())
     condemned = tuple(_believed(doubts, lambda: read_condemned(store)) or ())
     objects = list(store.list(BACKUPS_PREFIX))
     keys = [key for name in objects if (key := parse_manifest_key(name)) is not None]
@@ -174,7 +176,10 @@ def look(sight: Sight, rules: Rules, *, now: datetime) -> Stored:
         leases=leases,
         condemned=condemned,
         left_over=tuple(left_over(objects, existing)),
-        ended_leases=tuple(_believed(doubts, lambda: keys_of_ended(store, now)) or ()),
+        ended_leases=tuple(
+            _believed(doubts, lambda: keys_of_ended(store, now, is_dead=sight.holders.is_dead))
+            or ()
+        ),
         never_said=never_said(entries, existing, sight.copy),
     )
 
@@ -201,6 +206,11 @@ def decide(sight: Sight, stored: Stored, rules: Rules, *, now: datetime) -> Prun
         never_said=stored.never_said,
         postponed=postponed,
     )
+
+
+def living(sight: Sight, leases: Iterable[Lease]) -> tuple[Lease, ...]:
+    """Return the leases whose holders are not known to be dead."""
+    return tuple(lease for lease in leases if not sight.holders.is_dead(lease))
 
 
 def writer_at_work(leases: Iterable[Lease], now: datetime) -> str | None:

@@ -25,6 +25,7 @@ from backup.evidence.report import Report, Selection, TestedBackup
 from backup.evidence.selection import Choice, choose
 from backup.evidence.slot import Slot, answering
 from backup.evidence.verdict import Code, Finding, Word
+from backup.holders import Holders
 from backup.journeys.archives import open_backup
 from backup.journeys.demand import NO_DEMAND, Demand, hold_against
 from backup.journeys.progress import Progress
@@ -111,7 +112,13 @@ async def restore_test(
             )
             begun = made[0]
             record = Record(clock)
-            with reading(examiner.repository.store, "restore-test", [begun.key], clock=clock):
+            with reading(
+                examiner.repository.store,
+                "restore-test",
+                [begun.key],
+                clock=clock,
+                holders=Holders(examiner.state_directory),
+            ):
                 signed, seen = await _examine(examiner, begun, record, clock, progress)
             around = replace(
                 begun.around,

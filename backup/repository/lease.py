@@ -72,6 +72,10 @@ class Lease:
         return f"{self.kind} on {self.host}, process {self.process}"
 
 
+IsDead: TypeAlias = Callable[[Lease], bool]
+"""Says of a lease that looks alive whether its holder is known to be dead."""
+
+
 def name_of(key: BackupKey) -> str:
     """Return how a lease names a backup."""
     return f"{encode_name(key.database)}/{key.id}"
@@ -89,13 +93,19 @@ def read_leases(store: Store, kinds: Iterable[LeaseKind] | None = None) -> list[
     return [lease for lease in found if lease is not None]
 
 
-def keys_of_ended(store: Store, now: datetime) -> list[str]:
-    """Return the keys of leases that count no more: replaced, released, or expired for a day."""
+def keys_of_ended(store: Store, now: datetime, *, is_dead: IsDead = lambda _: False) -> list[str]:
+    """Return the keys of leases that count no more: replaced, released, or expired for a day.
+
+    Those of dead holders too, but where the chain is everybody's: there the next one replaces it.
+    """
     ended = {
         (lease.kind, lease.id)
         for lease in read_leases(store)
-        if not lease.is_alive(now)
-        and (lease.is_released or now > lease.expires + timedelta(days=1))
+        if (
+            not lease.is_alive(now)
+            and (lease.is_released or now > lease.expires + timedelta(days=1))
+        )
+        or (lease.kind not in EXCLUSIVE and is_dead(lease))
     }
     newest = _newest(store)
     return [
@@ -114,28 +124,36 @@ def take(
     lease: Lease,
     now: datetime,
     *,
-    is_dead: Callable[[Lease], bool] = lambda _: False,
+    is_dead: IsDead = lambda _: False,
+    note: Callable[[Lease], None] = lambda _: None,
 ) -> Lease:
     """Begin a lease; return it as it was written.
 
     Raises `BusyError` if it is of a kind of which there is one, and another host has it.
-    `is_dead` says of a lease that looks alive that its holder is known to be dead.
+    `is_dead` says of a lease that looks alive that its holder is known to be dead; it is replaced.
+    `note` is told of the object before it is put.
     """
-    number = 0
+    number, left = 0, None
     if lease.kind in EXCLUSIVE:
         for held in read_leases(store, [lease.kind]):
-            if held.is_alive(now) and not is_dead(held):
-                raise _busy(held, store)
+            if held.is_alive(now):
+                if not is_dead(held):
+                    raise _busy(held, store)
+                left = held
             number = held.number
-    return _put(store, replace(lease, number=number + 1))
+    taken = _put(store, replace(lease, number=number + 1), note)
+    if left is not None:  # or it would count again when this one is over
+        with contextlib.suppress(StoreError):
+            store.delete(left.key)
+    return taken
 
 
-def renew(store: Store, lease: Lease) -> Lease:
+def renew(store: Store, lease: Lease, *, note: Callable[[Lease], None] = lambda _: None) -> Lease:
     """Write the next object of a lease that this run holds, and remove the one before.
 
     Raises `BusyError` if another host has taken it since.
     """
-    renewed = _put(store, replace(lease, number=lease.number + 1))
+    renewed = _put(store, replace(lease, number=lease.number + 1), note)
     with contextlib.suppress(StoreError):  # a store that this host may not delete from
         store.delete(lease.key)
     return renewed
@@ -149,7 +167,8 @@ def release(store: Store, lease: Lease) -> None:
         store.put(*_object(replace(lease, number=lease.number + 1, is_released=True)))
 
 
-def _put(store: Store, lease: Lease) -> Lease:
+def _put(store: Store, lease: Lease, note: Callable[[Lease], None]) -> Lease:
+    note(lease)
     try:
         store.put(*_object(lease))
     except ObjectExistsError:

@@ -6,7 +6,7 @@
     table_threshold  from which size a table is dumped by a pg_dump of its own
     calls            which functions of `os` are counted: `["link", "fsync"]`
     path             of those calls, only the ones with this text in an argument are counted
-    at, then         at this call: `"kill"` (SIGKILL to ourselves) or the number of an errno
+    at, then         at this call: `"kill"` or `"stop"` ourselves, or the number of an errno
     report           where to write what was counted, and the peak of memory, at the end
 """
 
@@ -23,6 +23,8 @@ from typing import Any
 from backup.cli import main
 from backup.postgres.parts import plan_parts
 from backup.repository.stores import local
+
+_SIGNALS: dict[str | int, signal.Signals] = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 class Breaker:
@@ -44,9 +46,9 @@ class Breaker:
             with self._lock:
                 self.count += 1
                 is_due = self.count == self._at
-            if is_due and self._then == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if is_due:
+            if is_due and self._then in _SIGNALS:
+                os.kill(os.getpid(), _SIGNALS[self._then])
+            elif is_due:
                 raise OSError(self._then, os.strerror(int(self._then)))
             return function(*arguments, **named)
 

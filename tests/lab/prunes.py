@@ -11,6 +11,7 @@ from pathlib import Path
 from backup.errors import StrongroomError
 from backup.evidence.entry import EntryType
 from backup.evidence.log import Claim, EvidenceLog
+from backup.holders import Holders
 from backup.journeys.audit import audit
 from backup.journeys.progress import Silent
 from backup.journeys.prune import Pruned, plan, prune
@@ -124,6 +125,7 @@ class PruneLab:
             allowed=allowed(),
             claims=[] if head is None else [Claim(who="this host", head=head)],
             unfinished=frozenset(),
+            holders=Holders(self.state),
             jobs=self.jobs,
         )
 

@@ -22,7 +22,7 @@ LAYERS = (
         "backup.unfinished",
         "backup.version",
     ),
-    ("backup.environment", "backup.sections"),
+    ("backup.environment", "backup.holders", "backup.sections"),
     ("backup.postgres", "backup.repository.stores.local", "backup.repository.stores.memory"),
     ("backup.evidence", "backup.repository"),
     ("backup.crypto", "backup.schedule"),

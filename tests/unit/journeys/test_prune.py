@@ -13,6 +13,7 @@ import pytest
 from backup.errors import BusyError, LockedError, NotFoundError, SettingsError
 from backup.evidence.entry import Detail, Entry, EntryType
 from backup.evidence.log import read_log
+from backup.holders import Holders
 from backup.journeys.pins import pin, unpin
 from backup.journeys.progress import Silent
 from backup.journeys.prune import plan, prune
@@ -27,6 +28,7 @@ from backup.repository.stores.base import Store
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
 from backup.unfinished import unfinished_objects
+from tests.lab.deadholders import die_holding
 from tests.lab.prunes import DAY, GRACE, KEEP_TWO, START, PruneLab
 from tests.samples import allowed
 
@@ -217,6 +219,27 @@ def test_what_is_read_stays_until_it_is_not(lab: PruneLab) -> None:
     with reading(lab.store, "restore", [first], clock=lab.clock):
         assert lab.prune().deleted == (second,)
     assert lab.prune().deleted == (first,)
+
+
+def test_what_dead_runs_of_this_host_left_holds_nothing_off(tmp_path: Path) -> None:
+    """A backup and a restore that were killed: a prune goes on at once, and clears their leases.
+
+    With another state directory, as on another host, they may be at work.
+    """
+    store = LocalStore(tmp_path / "repository")
+    lab = PruneLab.make(store, tmp_path / "state")
+    first, *_ = [lab.back_up(START - days * DAY) for days in (50, 40, 30)]
+    holders = Holders(lab.state)
+    die_holding(store, "backup", holders, clock=lab.clock)
+    die_holding(store, "restore", holders, clock=lab.clock, backups=[first])
+    elsewhere = plan(replace(lab.sight, holders=Holders(tmp_path)), lab.rules, now=lab.now)
+    assert isinstance(elsewhere, PrunePlan)
+    assert (elsewhere.backups.expired, elsewhere.postponed is None) == ((), False)
+    assert elsewhere.ended_leases == ()
+    done = lab.prune()
+    assert (done.deleted, done.postponed) == ((first,), None)
+    assert done.condemned > 0
+    assert list(store.list("leases/")) == []
 
 
 class Meanwhile(MemoryStore):

@@ -102,6 +102,32 @@ def test_where_nothing_can_be_deleted_a_lease_is_said_to_be_over() -> None:
     assert alive.key in keys_of_ended(store, later)
 
 
+def test_the_lease_of_a_dead_holder_is_replaced_or_cleared() -> None:
+    """Where there is one chain by the next number, told before it is put; elsewhere by a prune."""
+    store = MemoryStore()
+    dead = [take(store, lease(), MOMENT), take(store, lease("backup", id_="0" * 16), MOMENT)]
+    take(store, lease("daemon"), MOMENT)
+    assert keys_of_ended(store, MOMENT, is_dead=lambda one: one.kind != "verify") == [dead[1].key]
+    told: list[tuple[int, bool]] = []
+
+    def note(one: Lease) -> None:
+        told.append((one.number, one.key in set(store.list(""))))
+
+    won = take(store, lease(host="two"), MOMENT, is_dead=lambda one: one == dead[0], note=note)
+    won = renew(store, won, note=note)
+    assert told == [(2, False), (3, False)]
+    assert list(store.list("leases/prune-")) == [won.key]
+
+
+def test_a_lease_of_a_dead_holder_that_cannot_be_deleted_is_replaced_all_the_same() -> None:
+    """The highest number counts."""
+    store = Undeletable()
+    dead = take(store, lease(), MOMENT)
+    won = take(store, lease(host="two"), MOMENT, is_dead=lambda one: one == dead)
+    assert [held.host for held in read_leases(store)] == ["two"]
+    assert won.number == 2
+
+
 def test_an_expired_lease_is_kept_for_a_day_for_whoever_looks_into_it() -> None:
     """It does not count any more, and says what was at work when it died."""
     store = MemoryStore()
