@@ -3,7 +3,8 @@
 Its clock leaps to whatever is due next while nothing is at work, and goes on from where the last
 process left it. Its children meet a fault of the store now and then. `SOAK` in the environment is
 a JSON object: `clock` (a file: the time, in seconds), `until`, `seed`, `faults` (how many of a
-hundred children meet one) and `sizes` (a file to which memory and descriptors are written daily).
+hundred children meet one), `killed_prunes` (how many of a hundred prunes are killed while they
+write or delete) and `sizes` (a file to which memory and descriptors are written daily).
 """
 
 from __future__ import annotations
@@ -95,8 +96,11 @@ def run() -> int:
         alarm.is_busy = lambda: bool(self.running)
 
     def started(self: Runner, record: SlotRecord, *arguments: Any) -> None:
-        fault = {}
-        if chance.randrange(100) < asked["faults"]:
+        fault: dict[str, object] = {}
+        if record.key.job == "prune" and chance.randrange(100) < asked["killed_prunes"]:
+            at = chance.randrange(2, 40)
+            fault = {"calls": ["link", "unlink"], "path": "repository", "at": at, "then": "kill"}
+        elif chance.randrange(100) < asked["faults"]:
             broken = chance.choice([errno.EIO, errno.ENOSPC])
             fault = {"calls": ["link", "fsync"], "at": chance.randrange(1, 15), "then": broken}
         self._environment["FAULT"] = json.dumps(fault)

@@ -76,6 +76,7 @@ class Figures:
     missed: int = 0
     daemon_kills: int = 0
     child_kills: int = 0
+    died_holding_a_lease: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
     outages: int = 0
     backups: int = 0
@@ -139,6 +140,7 @@ class Soak:
             "until": until.timestamp(),
             "seed": self._seed,
             "faults": self._faults if is_harmed else self._faults // 2,
+            "killed_prunes": 50 if is_harmed else 0,
             "sizes": str(self._sizes),
         }
         with self._log.open("a", encoding="utf-8") as log:
@@ -187,8 +189,6 @@ class Soak:
 
     def _kill_a_child(self, pid: int) -> None:
         for child, line in command_lines():
-            if " prune " in line:
-                continue  # it would leave its lease, and the next wait for 35 minutes of real time
             if "soak/child.py" in line and f"PPid:\t{pid}\n" in _status(child):
                 with suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
@@ -259,6 +259,10 @@ class Soak:
             figures.outcomes = Counter(
                 f"{attempt.key.job} {attempt.outcome}" for attempt in journal.attempts(newest=9999)
             )
+        figures.died_holding_a_lease = Counter(
+            path.read_text(encoding="ascii").partition("leases/")[2].partition("-")[0]
+            for path in (vault.state / "leases").glob("*.held")
+        )
         self._compare()
         self._measure()
         mine = str(vault.directory)
