@@ -23,7 +23,7 @@ from backup.crypto.recipients import Identity, Recipient
 from backup.errors import KeyUnavailableError, SettingsError
 from deploy.core.certificates import Described, describe, is_due, problems, serial_of
 from deploy.core.layout import CLIENT_CA, SERVER_CA, KeyPair, client_pair, server_pair
-from deploy.core.model import Estate
+from deploy.core.model import REPLICATION_ROLE, Estate
 from deploy.core.pki import (
     Authority,
     Kind,
@@ -71,7 +71,7 @@ class Shown:
 
 
 def wanted(estate: Estate, further: Sequence[tuple[str, str]] = ()) -> tuple[Wanted, ...]:
-    """Return the leaves that an estate needs: one a server, one for each server's backup role.
+    """Return the leaves that an estate needs: servers', backup roles', and replicas' as clients.
 
     `further` are roles and the hosts that hold their keys, for applications with certificates.
     """
@@ -81,7 +81,7 @@ def wanted(estate: Estate, further: Sequence[tuple[str, str]] = ()) -> tuple[Wan
             subject=Subject.server(server.host.certificate_names()),
             files=server_pair(directory, server.host.name),
         )
-        for server in estate.servers
+        for server in estate.postgresql_hosts()
     ]
     clients = [
         (server.backup.role, backup_host.host.name)
@@ -89,6 +89,7 @@ def wanted(estate: Estate, further: Sequence[tuple[str, str]] = ()) -> tuple[Wan
         for server in estate.servers
         if server.backup is not None
     ]
+    clients += [(REPLICATION_ROLE.name, replica.host.name) for replica in estate.replicas]
     found += [
         Wanted(subject=Subject.client(role, host), files=client_pair(directory, role, host))
         for role, host in dict.fromkeys((*clients, *further))

@@ -87,7 +87,7 @@ def checked(inventory: Path, limits: Sequence[str], *, now: datetime) -> Estate:
     hosts = load_hosts(inventory)
     _check_limits(hosts, limits)
     estate = parse_estate(hosts)
-    for server in estate.servers:
+    for server in estate.postgresql_hosts():
         preflight.access_rules(estate, server)
     preflight.check(estate, now=now)
     return estate

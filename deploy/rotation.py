@@ -11,6 +11,7 @@ import secrets
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +26,10 @@ from deploy.core.layout import (
     client_pair,
     host_certificates,
     password_file,
+    replica_certificates,
     server_pair,
 )
-from deploy.core.model import BackupHost, DatabaseServer, Estate
+from deploy.core.model import REPLICATION_ROLE, BackupHost, DatabaseServer, Estate, Replica
 from deploy.core.pki import decode_certificates, decode_key
 from deploy.core.scram import ITERATIONS, SALT_BYTES, Salted, verifier
 from deploy.core.sql import QUIETLY, ident, literal
@@ -95,6 +97,41 @@ class Rotated:
     serial: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A certificate that a host is to have: what it is for people, and how it is brought there."""
+
+    host: str
+    what: str
+    bring: Callable[[Remote], Rotated]
+
+
+def certificate_steps(estate: Estate) -> tuple[Step, ...]:
+    """Return every certificate of a site, in the order in which they go: clients' first."""
+    found = [
+        Step(
+            host=one.host.name,
+            what=f"the certificate of {role}",
+            bring=partial(rotate_client, estate, one, role),
+        )
+        for one in estate.backup_hosts
+        for role in dict.fromkeys(s.backup.role for s in estate.servers if s.backup is not None)
+    ]
+    found += [
+        Step(
+            host=one.host.name,
+            what=f"the certificate of {REPLICATION_ROLE.name}",
+            bring=partial(rotate_replica, estate, one),
+        )
+        for one in estate.replicas
+    ]
+    found += [
+        Step(host=one.host.name, what="its certificate", bring=partial(rotate_server, estate, one))
+        for one in estate.postgresql_hosts()
+    ]
+    return tuple(found)
+
+
 def rotate_server(estate: Estate, server: DatabaseServer, remote: Remote) -> Rotated:
     """Have a server show the newest certificate of its host; the old one is back on any failure.
 
@@ -134,6 +171,26 @@ def rotate_client(estate: Estate, backup_host: BackupHost, role: str, remote: Re
     remote.run(script)
     return Rotated(
         host=backup_host.host.name, what=f"client certificate of {role}", serial=_serial(pair)
+    )
+
+
+def rotate_replica(estate: Estate, replica: Replica, remote: Remote) -> Rotated:
+    """Put a replica's newest client certificate on it; its next session uses it."""
+    role = REPLICATION_ROLE.name
+    pair = client_pair(estate.site.pki_directory, role, replica.host.name)
+    places = replica_certificates(replica.server.configuration_directory)
+    script = _filled(
+        _REPLACE,
+        place=shlex.quote(places["sslkey"].rpartition("/")[0]),
+        crt=shlex.quote(places["sslcert"]),
+        keyfile=shlex.quote(places["sslkey"]),
+        ca=shlex.quote(places["sslrootcert"]),
+        owner="postgres:postgres",
+        **_contents(pair, estate.site.pki_directory / SERVER_CA),
+    )
+    remote.run(script)
+    return Rotated(
+        host=replica.host.name, what=f"client certificate of {role}", serial=_serial(pair)
     )
 
 

@@ -25,7 +25,7 @@ def checked_estate() -> Estate:
             for one in inventory
         )
         preflight.check(estate, now=datetime.now(UTC))
-        for server in estate.servers:
+        for server in estate.postgresql_hosts():
             preflight.access_rules(estate, server)
     except StrongroomError as error:
         hint = f" (hint: {error.hint})" if error.hint else ""

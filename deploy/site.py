@@ -15,12 +15,13 @@ from deploy.roles.base import base
 from deploy.roles.firewall import firewall
 from deploy.roles.monitoring import monitoring
 from deploy.roles.objects import objects
-from deploy.roles.server import server
+from deploy.roles.server import replica, server
 from deploy.run import checked_estate, declared_name
 
 estate = checked_estate()
 name = declared_name(host)
 database_server = estate.server(name)
+declared_replica = estate.replica(name)
 declared_backup_host = estate.backup_host(name)
 
 base(site=estate.site)
@@ -32,6 +33,11 @@ if database_server is not None:
     objects(estate=estate, declared=database_server)
     monitoring(estate=estate, host_name=name)
 barrier(name="every server is as declared")
+if declared_replica is not None:
+    firewall(rules=render_server(estate, name))
+    replica(estate=estate, declared=declared_replica)
+    monitoring(estate=estate, host_name=name)
+barrier(name="every replica is there")
 if declared_backup_host is not None:
     firewall(rules=render_backup_host(estate, name))
     backup_host(estate=estate, declared=declared_backup_host)

@@ -46,13 +46,14 @@ def verify(
 
 def target_of(estate: Estate, host: Host, *, now: datetime) -> Target:
     """Return a host with all that the operator's machine knows of it."""
-    server = estate.server(host.name)
+    server = estate.postgresql_host(host.name)
     authorities = _authorities(estate)
     return Target(
         estate=estate,
         host=host,
         now=now,
         server=server,
+        replica=estate.replica(host.name),
         backup_host=estate.backup_host(host.name),
         served_serial=None if server is None else _newest_serial(estate, host),
         certificate_problems=(

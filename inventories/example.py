@@ -18,6 +18,21 @@ database_servers = [
     ),
 ]
 
+# A copy of db1 that follows it and can be read; it has what db1 has. Take the marks away if you
+# want one; docs/runbooks/replica.md has the day on which db1 is lost.
+# replicas = [
+#     (
+#         "db2.example.org",
+#         {
+#             "ssh_hostname": "192.0.2.12",
+#             "hostname": "db2.example.org",
+#             "address": "192.0.2.12",
+#             "tls_names": ["db2"],
+#             "primary": "db1.example.org",
+#         },
+#     ),
+# ]
+
 backup_hosts = [
     (
         "backup1.example.org",

@@ -1,7 +1,7 @@
 """The hosts that the tests boot (tests/lab/hosts.py), on a bridge of their own.
 
 `STRONGROOM_LAB` is the first three numbers of its addresses; the SSH key and the known hosts lie in
-`STRONGROOM_LAB_DIRECTORY`.
+`STRONGROOM_LAB_DIRECTORY`. With `STRONGROOM_LAB_REPLICA` there is a replica as well.
 """
 
 import os
@@ -19,6 +19,20 @@ _SSH = {
 database_servers = [
     ("db1", {"ssh_hostname": f"{_NET}.11", "hostname": "db1", "address": f"{_NET}.11", **_SSH}),
 ]
+
+if "STRONGROOM_LAB_REPLICA" in os.environ:
+    replicas = [
+        (
+            "db2",
+            {
+                "ssh_hostname": f"{_NET}.12",
+                "hostname": "db2",
+                "address": f"{_NET}.12",
+                "primary": "db1",
+                **_SSH,
+            },
+        ),
+    ]
 
 backup_hosts = [
     (

@@ -13,6 +13,20 @@ database_servers = [
     ),
 ]
 
+# A copy of db1 that follows it: `vagrant up db2`, and take these marks away.
+# replicas = [
+#     (
+#         "db2",
+#         {
+#             "ssh_hostname": "192.168.56.12",
+#             "hostname": "db2",
+#             "address": "192.168.56.12",
+#             "primary": "db1",
+#             **_SSH,
+#         },
+#     ),
+# ]
+
 backup_hosts = [
     (
         "backup1",

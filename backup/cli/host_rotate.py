@@ -55,23 +55,13 @@ def certificates(*, inventory: Path, names: tuple[str, ...], dry_run: bool, as_j
                 hint=f"strongroom host pki issue {inventory}",
             )
     done: list[Rotated] = []
-    for backup_host in estate.backup_hosts:
-        if names and backup_host.host.name not in names:
-            continue
-        remote = remote_named(hosts, backup_host.host.name)
-        for role in dict.fromkeys(s.backup.role for s in estate.servers if s.backup is not None):
-            if dry_run:
-                click.echo(f"would bring the certificate of {role} to {backup_host.host.name}")
-                continue
-            done.append(rotation.rotate_client(estate, backup_host, role, remote))
-    for server in estate.servers:
-        if names and server.host.name not in names:
+    for step in rotation.certificate_steps(estate):
+        if names and step.host not in names:
             continue
         if dry_run:
-            click.echo(f"would bring its certificate to {server.host.name}")
+            click.echo(f"would bring {step.what} to {step.host}")
             continue
-        remote = remote_named(hosts, server.host.name)
-        done.append(rotation.rotate_server(estate, server, remote))
+        done.append(step.bring(remote_named(hosts, step.host)))
     _tell(done, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from deploy.core.exporters import exporters
-from deploy.core.model import BackupHost, DatabaseServer, Estate, Host
+from deploy.core.model import REPLICATION_ROLE, BackupHost, DatabaseServer, Estate, Host, Replica
 
 Language: TypeAlias = Literal["sql", "shell", "dial"]
 # Asked once of the host; in the database `postgres`; in each database.
@@ -25,14 +25,16 @@ _LONGEST: Final = 600
 class Target:
     """The host that is asked: what it is declared to be, and what the operator's machine knows.
 
-    `certificate_problems` judges a PEM certificate that the server showed; `ca_keys` are SHA-256
-    sums of the public keys of the authorities, whose private keys must be on no host.
+    A replica has a `server` too: what it is a copy of. `certificate_problems` judges a PEM
+    certificate that the server showed; `ca_keys` are SHA-256 sums of the public keys of the
+    authorities, whose private keys must be on no host.
     """
 
     estate: Estate
     host: Host
     now: datetime
     server: DatabaseServer | None = None
+    replica: Replica | None = None
     backup_host: BackupHost | None = None
     served_serial: str | None = None
     certificate_problems: Callable[[str], tuple[str, ...]] | None = None
@@ -52,6 +54,12 @@ class Target:
                 "data": self.server.data_directory,
                 "conf": self.server.configuration_directory,
                 "backup_role": "" if self.server.backup is None else self.server.backup.role,
+                "replication_role": REPLICATION_ROLE.name,
+            }
+        if self.replica is not None:
+            values |= {
+                "primary": self.replica.primary,
+                "replication_slot": self.replica.replication_slot,
             }
         for name, value in values.items():
             text = text.replace(f"@{name}@", str(value))

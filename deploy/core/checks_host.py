@@ -6,6 +6,7 @@ from typing import Final
 
 from deploy.core.checks import Probe, Scope, Target
 from deploy.core.checks_access import CA_KEY, HBA_PROBES, TLS_PROBES
+from deploy.core.checks_replication import NOT_OF_A_REPLICA, REPLICATION_PROBES
 from deploy.core.checks_server import SERVER_PROBES
 from deploy.core.reach import open_ports
 
@@ -280,5 +281,7 @@ _BACKUP_HOST: Final = (
 def probes_of(target: Target) -> tuple[Probe, ...]:
     """Return all that is asked of a host."""
     if target.server is not None:
-        return (*_SERVER_HOST, *EVERY_HOST, *SERVER_PROBES, *HBA_PROBES, *TLS_PROBES)
+        probes = (*_SERVER_HOST, *EVERY_HOST, *SERVER_PROBES, *REPLICATION_PROBES, *HBA_PROBES)
+        left_out = frozenset() if target.replica is None else NOT_OF_A_REPLICA
+        return tuple(one for one in (*probes, *TLS_PROBES) if one.id not in left_out)
     return (*_BACKUP_HOST, *EVERY_HOST)

@@ -32,7 +32,16 @@ OURS: Final = frozenset(
         *("ssl", "ssl_cert_file", "ssl_key_file", "ssl_ca_file", "ssl_min_protocol_version"),
         *("hba_file", "ident_file", "data_directory", "listen_addresses", "port"),
         *("password_encryption", "shared_preload_libraries", "lo_compat_privileges"),
+        *("hot_standby", "primary_conninfo", "primary_slot_name"),
     }
+)
+
+# What a server that is replicated cannot be told.
+_NOT_REPLICATED: Final = (
+    ("wal_level", "minimal", "replicas need more"),
+    ("max_wal_senders", "0", "each replica needs one"),
+    ("max_replication_slots", "0", "each replica needs one"),
+    ("max_slot_wal_keep_size", "-1", "a replica that is away would fill the disk"),
 )
 
 
@@ -44,6 +53,7 @@ def contradictions(estate: Estate) -> tuple[str, ...]:
     found += _twice("addresses", (str(host.address) for host in hosts))
     for server in estate.servers:
         found += [f"{server.host.name}: {problem}" for problem in _of_server(server)]
+    found += _twice("replication slots", (replica.replication_slot for replica in estate.replicas))
     majors = {server.package.major for server in estate.servers}
     for backup_host in estate.backup_hosts:
         if missing := sorted(majors - set(backup_host.postgresql_majors)):
@@ -61,6 +71,8 @@ def _of_server(server: DatabaseServer) -> Iterator[str]:
     yield from _twice("databases", (database.name for database in server.databases))
     for name in sorted(OURS & set(server.settings)):
         yield f"settings.{name} is set by the deploys themselves, not here"
+    if server.has_replicas:
+        yield from _not_replicated(server)
     for role in server.all_roles():
         for group in role.member_of:
             if group not in roles and group not in PREDEFINED:
@@ -76,6 +88,12 @@ def _of_server(server: DatabaseServer) -> Iterator[str]:
         for database_name in rule.databases:
             if database_name not in {*databases, ALL, REPLICATION, "postgres"}:
                 yield f"access rule {number} names database {database_name}, which is not declared"
+
+
+def _not_replicated(server: DatabaseServer) -> Iterator[str]:
+    for name, wrong, why in _NOT_REPLICATED:
+        if server.settings.get(name) == wrong:
+            yield f"settings.{name} is {wrong}, and {why}"
 
 
 def _of_database(server: DatabaseServer, database: Database, roles: set[str]) -> Iterator[str]:

@@ -53,7 +53,7 @@ class _Way:
 
 def render_server(estate: Estate, name: str) -> str:
     """Return the rules of a database host: PostgreSQL is open to whom an access rule admits."""
-    server = estate.server(name)
+    server = estate.postgresql_host(name)
     assert server is not None
     clients = dict.fromkeys(
         rule.address

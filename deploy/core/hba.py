@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from deploy.core.access import ADMINISTRATION, ALL, REPLICATION, AccessRule
-from deploy.core.model import MONITORING_ROLE, DatabaseServer, Estate
+from deploy.core.model import MONITORING_ROLE, REPLICATION_ROLE, DatabaseServer, Estate
 from deploy.core.types import ADMINISTRATOR, Address, Network, network_of
 
 Rules: TypeAlias = tuple[AccessRule, ...]
@@ -54,12 +54,14 @@ def effective_rules(estate: Estate, server: DatabaseServer) -> Rules:
         *_NO_REMOTE_ADMINISTRATOR,
         *((_EXPORTER,) if server.is_monitored else ()),
         *_backup_rules(estate, server),
+        *_replication_rules(estate, server),
         *server.access_rules,
     )
 
 
 def _backup_rules(estate: Estate, server: DatabaseServer) -> Iterator[AccessRule]:
-    if server.backup is None:
+    # A backup of a replica lacks the rows of unlogged tables: nobody takes one by mistake.
+    if server.backup is None or estate.replica(server.host.name) is not None:
         return
     # pg_dumpall reads the roles out of the database `postgres`.
     databases = dict.fromkeys((*(database.name for database in server.databases), "postgres"))
@@ -70,6 +72,17 @@ def _backup_rules(estate: Estate, server: DatabaseServer) -> Iterator[AccessRule
             address=network_of(backup_host.host.address),
             method="cert",
             comment=f"backups by {backup_host.host.name}",
+        )
+
+
+def _replication_rules(estate: Estate, server: DatabaseServer) -> Iterator[AccessRule]:
+    for replica in estate.replicas_of(server.host.name):
+        yield AccessRule(
+            databases=(REPLICATION,),
+            roles=(REPLICATION_ROLE.name,),
+            address=network_of(replica.host.address),
+            method="cert",
+            comment=f"replica {replica.host.name}",
         )
 
 

@@ -50,6 +50,16 @@ def credential_file(secrets_directory: Path, name: str) -> Path:
     return secrets_directory / "credentials" / name
 
 
+def replica_certificates(cluster_directory: str) -> dict[str, str]:
+    """Return where a replica has what it comes in to its primary with, by libpq's options."""
+    place = f"{cluster_directory}/tls"
+    return {
+        "sslrootcert": f"{place}/server-ca.crt",
+        "sslcert": f"{place}/replica.crt",
+        "sslkey": f"{place}/replica.key",
+    }
+
+
 def host_certificates(cluster_directory: str) -> dict[str, str]:
     """Return where a database host has them, by the setting that names each."""
     place = f"{cluster_directory}/tls"

@@ -6,6 +6,7 @@ can be checked without a host.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -38,6 +39,15 @@ MONITORING_ROLE: Final = Role(
     member_of=("pg_monitor",),
     settings={"default_transaction_read_only": "on"},
     purpose="PostgreSQL's exporter for Prometheus; made by strongroom host apply",
+)
+# Has no password and no database: it comes in by certificate, for the write-ahead log only.
+REPLICATION_ROLE: Final = Role(
+    name="strongroom_replica",
+    can_login=True,
+    can_replicate=True,
+    connection_limit=10,
+    settings={},
+    purpose="streams to replicas; made by strongroom host apply",
 )
 
 
@@ -123,6 +133,7 @@ class DatabaseServer(Declared):
     """A PostgreSQL server: the host, its package, and everything in it.
 
     `is_monitored` follows from the site: then its exporter has a role that sees statistics only.
+    `has_replicas` follows from the hosts of the inventory: then there is a role that streams.
     """
 
     host: Host
@@ -138,6 +149,7 @@ class DatabaseServer(Declared):
     backup: BackupAccess | None = BackupAccess()
     undeclared: Undeclared = "report"
     is_monitored: bool = False
+    has_replicas: bool = False
 
     @property
     def cluster(self) -> str:
@@ -155,9 +167,31 @@ class DatabaseServer(Declared):
         return f"/etc/postgresql/{self.cluster}"
 
     def all_roles(self) -> tuple[Role, ...]:
-        """Return the declared roles, and those that backups and the exporter come in as."""
+        """Return the declared roles, and those that backups, exporter and replicas come in as."""
         found = self.roles if self.backup is None else (*self.roles, self.backup.as_role())
-        return (*found, MONITORING_ROLE) if self.is_monitored else found
+        found = (*found, MONITORING_ROLE) if self.is_monitored else found
+        return (*found, REPLICATION_ROLE) if self.has_replicas else found
+
+
+class Replica(Declared):
+    """A streaming replica: a host with a copy of its primary that follows it and can be read.
+
+    `server` is its primary's declaration on this host: what it has, and what it will be once it is
+    promoted. What is in it comes from the primary, and backups are taken there.
+    """
+
+    primary: HostName
+    server: DatabaseServer
+
+    @property
+    def host(self) -> Host:
+        """Return the machine."""
+        return self.server.host
+
+    @property
+    def replication_slot(self) -> str:
+        """Return the name of its replication slot on the primary."""
+        return f"strongroom_{re.sub('[^a-z0-9_]', '_', self.host.name)}"[:63]
 
 
 class BackupHost(Declared):
@@ -177,15 +211,35 @@ class BackupHost(Declared):
 
 
 class Estate(Declared):
-    """A whole site: what is shared, the servers, the backup hosts."""
+    """A whole site: what is shared, the servers, their replicas, the backup hosts.
+
+    `servers` are those that are written to: a replica is not one of them until it is promoted.
+    """
 
     site: Site
     servers: tuple[DatabaseServer, ...] = ()
+    replicas: tuple[Replica, ...] = ()
     backup_hosts: tuple[BackupHost, ...] = ()
 
     def server(self, name: str) -> DatabaseServer | None:
-        """Return the server of this name."""
+        """Return the server of this name, which is no replica."""
         return next((server for server in self.servers if server.host.name == name), None)
+
+    def replica(self, name: str) -> Replica | None:
+        """Return the replica of this name."""
+        return next((one for one in self.replicas if one.host.name == name), None)
+
+    def replicas_of(self, primary: str) -> tuple[Replica, ...]:
+        """Return the replicas of a server."""
+        return tuple(one for one in self.replicas if one.primary == primary)
+
+    def postgresql_hosts(self) -> tuple[DatabaseServer, ...]:
+        """Return all that run PostgreSQL: servers, and replicas as what they are copies of."""
+        return (*self.servers, *(replica.server for replica in self.replicas))
+
+    def postgresql_host(self, name: str) -> DatabaseServer | None:
+        """Return the server or the replica of this name."""
+        return next((one for one in self.postgresql_hosts() if one.host.name == name), None)
 
     def backup_host(self, name: str) -> BackupHost | None:
         """Return the backup host of this name."""
@@ -193,4 +247,7 @@ class Estate(Declared):
 
     def hosts(self) -> tuple[Host, ...]:
         """Return every machine."""
-        return (*(s.host for s in self.servers), *(b.host for b in self.backup_hosts))
+        return (
+            *(server.host for server in self.postgresql_hosts()),
+            *(one.host for one in self.backup_hosts),
+        )

@@ -25,18 +25,26 @@ from deploy.core.model import (
     DatabaseServer,
     Estate,
     Host,
+    Replica,
     Site,
 )
 from deploy.core.types import Declared, endpoint
 
 DATABASE_SERVERS: Final = "database_servers"
+REPLICAS: Final = "replicas"
 BACKUP_HOSTS: Final = "backup_hosts"
 HINT: Final = (
     "docs/provisioning.md lists what an inventory may say; inventories/example.py shows it"
 )
 
 _HOST_KEYS: Final = frozenset({"hostname", "address", "tls_names", "openings"})
-_KEYS: Final = _HOST_KEYS | {"site", "database_server", "backup_host"}
+_KEYS: Final = _HOST_KEYS | {"site", "database_server", "backup_host", "primary"}
+_GROUPS: Final = (DATABASE_SERVERS, REPLICAS, BACKUP_HOSTS)
+# Of a server's table, what follows from the rest of the inventory.
+_FOLLOWING: Final = {
+    "is_monitored": "site.monitoring",
+    "has_replicas": "the hosts of the group replicas",
+}
 # pyinfra's own: how to connect, and its global arguments.
 _PYINFRA_PREFIXES: Final = ("ssh_", "_")
 _NOWHERE: Final = Path("/nonexistent/strongroom.toml")
@@ -71,34 +79,42 @@ class _Problems:
 def parse_estate(hosts: Iterable[InventoryHost]) -> Estate:
     """Return what an inventory declares. Raises `SettingsError` with every mistake there is."""
     problems = _Problems()
-    servers: list[DatabaseServer] = []
     sites: list[tuple[str, Any]] = []
-    waiting: list[InventoryHost] = []
+    members: dict[str, list[InventoryHost]] = {group: [] for group in _GROUPS}
     for host in hosts:
         problems.found += _unknown_keys(host)
         sites.append((host.name, host.data.get("site")))
-        if DATABASE_SERVERS in host.groups:
-            if server := _server(host, problems):
-                servers.append(server)
-        elif BACKUP_HOSTS in host.groups:
-            waiting.append(host)
-        else:
-            problems.found.append(
-                f"{host.name} is in neither of the groups {DATABASE_SERVERS} and {BACKUP_HOSTS}"
-            )
-    # A backup host's connections follow from the servers.
-    found = (_backup_host(host, tuple(servers), problems) for host in waiting)
+        if (group := _group(host, problems)) is not None:
+            members[group].append(host)
+    copied = [host.data.get("primary") for host in members[REPLICAS]]
+    made = (_server(host, copied, problems) for host in members[DATABASE_SERVERS])
+    servers = tuple(server for server in made if server is not None)
+    # What a replica is, and where a backup host connects to, follows from the servers.
+    copies = (_replica(host, members, servers, problems) for host in members[REPLICAS])
+    found = (_backup_host(host, servers, problems) for host in members[BACKUP_HOSTS])
+    replicas = tuple(one for one in copies if one is not None)
     backup_hosts = tuple(one for one in found if one is not None)
     site = _site(sites, problems)
     if site is not None and not problems.found:
-        estate = Estate(site=site, servers=tuple(servers), backup_hosts=backup_hosts)
+        estate = Estate(site=site, servers=servers, replicas=replicas, backup_hosts=backup_hosts)
         problems.found += contradictions(estate)
         if not problems.found:
             return estate
     raise SettingsError("inventory: " + "; ".join(problems.found), hint=HINT)
 
 
+def _group(host: InventoryHost, problems: _Problems) -> str | None:
+    found = [group for group in _GROUPS if group in host.groups]
+    if len(found) != 1:
+        where = f"in both of {' and '.join(found)}" if found else "in none"
+        problems.found.append(f"{host.name} is {where} of the groups {', '.join(_GROUPS)}")
+        return None
+    return found[0]
+
+
 def _unknown_keys(host: InventoryHost) -> Iterator[str]:
+    if "primary" in host.data and REPLICAS not in host.groups:
+        yield f"{host.name}: primary goes with hosts of the group {REPLICAS}"
     for key in host.data:
         if key not in _KEYS and not key.startswith(_PYINFRA_PREFIXES):
             yield f"{host.name}: {key} is not a setting (known: {', '.join(sorted(_KEYS))})"
@@ -126,12 +142,60 @@ def _host(host: InventoryHost) -> dict[str, Any]:
     return table
 
 
-def _server(host: InventoryHost, problems: _Problems) -> DatabaseServer | None:
+def _server(host: InventoryHost, copied: list[Any], problems: _Problems) -> DatabaseServer | None:
     table = _table(host, "database_server", problems)
-    if "is_monitored" in table:
-        problems.found.append(f"{host.name}: is_monitored follows from site.monitoring")
+    for key in sorted(_FOLLOWING.keys() & table.keys()):
+        problems.found.append(f"{host.name}: {key} follows from {_FOLLOWING[key]}")
     table["is_monitored"] = _is_monitored(host)
+    table["has_replicas"] = host.data.get("hostname") in copied
     return problems.make(DatabaseServer, f"{host.name}: ", table | {"host": _host(host)})
+
+
+def _replica(
+    host: InventoryHost,
+    members: Mapping[str, list[InventoryHost]],
+    servers: tuple[DatabaseServer, ...],
+    problems: _Problems,
+) -> Replica | None:
+    primary = host.data.get("primary")
+    own = problems.make(Host, f"{host.name}: host.", _host(host))
+    if primary is None:
+        problems.found.append(f"{host.name}: primary is missing: the hostname of what it copies")
+        return None
+    homes = [one for one in members[DATABASE_SERVERS] if one.data.get("hostname") == primary]
+    if not homes:
+        is_copy = any(one.data.get("hostname") == primary for one in members[REPLICAS])
+        why = "a replica itself" if is_copy else f"no host of the group {DATABASE_SERVERS}"
+        problems.found.append(f"{host.name}: its primary {primary} is {why}")
+        return None
+    problems.found += _unlike(host, homes[0])
+    server = next((one for one in servers if one.host.name == primary), None)
+    if server is None or own is None:
+        return None  # told as a mistake of the one or the other
+    return Replica(primary=server.host.name, server=server.model_copy(update={"host": own}))
+
+
+def _unlike(host: InventoryHost, primary: InventoryHost) -> Iterator[str]:
+    """Yield in what a replica is declared to be something else than its primary."""
+    given, copied = (one.data.get("database_server") for one in (host, primary))
+    if not isinstance(given, Mapping) or not isinstance(copied, Mapping):
+        return  # a replica need not say it again
+    majors = [
+        table["package"].get("major") if isinstance(table.get("package"), Mapping) else None
+        for table in (given, copied)
+    ]
+    if majors[0] != majors[1]:
+        yield (
+            f"{host.name}: a replica has the major of its primary {primary.name}: {majors[1]},"
+            f" not {majors[0]}"
+        )
+        return
+    keys = sorted(key for key in given.keys() | copied.keys() if given.get(key) != copied.get(key))
+    if keys:
+        yield (
+            f"{host.name}: database_server says something else than that of its primary"
+            f" {primary.name} ({', '.join(keys)}): a replica is what its primary is"
+        )
 
 
 def _backup_host(

@@ -30,7 +30,7 @@ def open_ports(estate: Estate, name: str, address: str) -> frozenset[int]:
 def _ways(estate: Estate, name: str) -> Iterator[tuple[int, Network]]:
     site = estate.site
     yield from ((SSH_PORT, network) for network in site.operator_networks)
-    server, backup_host = estate.server(name), estate.backup_host(name)
+    server, backup_host = estate.postgresql_host(name), estate.backup_host(name)
     scraped: tuple[int, ...] = (NODE_EXPORTER_PORT,)
     if server is not None:
         scraped = (*scraped, POSTGRES_EXPORTER_PORT)

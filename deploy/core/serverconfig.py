@@ -11,6 +11,8 @@ from deploy.core.layout import host_certificates
 from deploy.core.model import DatabaseServer
 from deploy.core.tuning import Tuned, tune
 
+# A replica that was away for more of the write-ahead log than this has to be made anew.
+SLOT_KEEP: Final = "10GB"
 FILE_NAME: Final = "50-strongroom.conf"
 _HEADER: Final = """\
 # Made by `strongroom host apply` out of the inventory: what is changed here is found by
@@ -28,8 +30,13 @@ _PRELOAD_SETTINGS: Final = {
 }
 
 
-def server_settings(server: DatabaseServer, *, memory_mib: int, cpus: int) -> tuple[Tuned, ...]:
-    """Return every setting of a server with its reason, each once, the strongest saying."""
+def server_settings(
+    server: DatabaseServer, *, memory_mib: int, cpus: int, standby: tuple[Tuned, ...] = ()
+) -> tuple[Tuned, ...]:
+    """Return every setting of a server with its reason, each once, the strongest saying.
+
+    `standby` are those of a replica (deploy/core/replication.py).
+    """
     machine = server.machine
     tuned = tune(
         memory_mib=machine.memory_mib or memory_mib,
@@ -42,7 +49,8 @@ def server_settings(server: DatabaseServer, *, memory_mib: int, cpus: int) -> tu
         Tuned(name=name, value=value, reason="declared in the inventory")
         for name, value in server.settings.items()
     )
-    merged = {one.name: one for one in (*_recorded(server), *tuned, *declared, *_kept_safe(server))}
+    strongest = (*_kept_safe(server), *standby)
+    merged = {one.name: one for one in (*_recorded(server), *tuned, *declared, *strongest)}
     return tuple(merged.values())
 
 
@@ -75,6 +83,8 @@ def _recorded(server: DatabaseServer) -> tuple[Tuned, ...]:
         ("authentication_timeout", "15s", "who has not come in by then will not"),
         ("idle_in_transaction_session_timeout", "15min", "forgotten transactions hold up vacuum"),
     ]
+    if server.has_replicas:
+        given.append(("max_slot_wal_keep_size", SLOT_KEEP, "a replica that is away fills no disk"))
     for library in server.preload_libraries:
         given += _PRELOAD_SETTINGS.get(library, ())
     return tuple(Tuned(name=name, value=value, reason=reason) for name, value, reason in given)

@@ -18,7 +18,7 @@ def package_of(estate: Estate, host_name: str) -> Package | None:
 
     A backup host has the tools of the servers' majors, from where the servers have them.
     """
-    server = estate.server(host_name)
+    server = estate.postgresql_host(host_name)
     packages = [one.package for one in estate.servers] if server is None else [server.package]
     return next((one for one in packages if one.source == "pgdg"), None)
 

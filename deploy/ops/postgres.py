@@ -22,6 +22,7 @@ from deploy.core.databaseplan import plan_database, plan_databases, unalterable
 from deploy.core.model import DatabaseServer
 from deploy.core.objects import Database
 from deploy.core.roleplan import plan_roles
+from deploy.core.tuning import Tuned
 from deploy.facts.cluster import (
     DatabasesOf,
     DatabaseStateOf,
@@ -103,12 +104,12 @@ def _psql(script: str, *, port: int, database: str) -> StringCommand:
 
 
 @operation()
-def settings(server: DatabaseServer) -> Commands:
+def settings(server: DatabaseServer, standby: tuple[Tuned, ...] = ()) -> Commands:
     """Keep the file of settings; a server would start with it, or it is not put in its place."""
     hardware = host.get_fact(HardwareOf)
     assert hardware is not None
     wanted = serverconfig.server_settings(
-        server, memory_mib=hardware.memory_mib, cpus=hardware.cpus
+        server, memory_mib=hardware.memory_mib, cpus=hardware.cpus, standby=standby
     )
     content = serverconfig.render(wanted).encode()
     path = f"{server.configuration_directory}/conf.d/{serverconfig.FILE_NAME}"

@@ -12,7 +12,7 @@ from pyinfra.api.deploy import deploy
 from deploy.core import exporters, layout
 from deploy.core.backuphost import CONFIGURATION
 from deploy.core.certificates import describe
-from deploy.core.model import MONITORING_ROLE, Estate
+from deploy.core.model import MONITORING_ROLE, REPLICATION_ROLE, Estate
 from deploy.core.pki import decode_certificates
 from deploy.ops import files, system
 
@@ -25,7 +25,7 @@ def monitoring(estate: Estate, host_name: str) -> None:
     """Put it there, if the site is monitored; nothing is taken away from one that is not."""
     if estate.site.monitoring is None:
         return
-    server, backup_host = estate.server(host_name), estate.backup_host(host_name)
+    server, backup_host = estate.postgresql_host(host_name), estate.backup_host(host_name)
     address = next(host.address for host in estate.hosts() if host.name == host_name)
     units = tuple(exporters.exporters(has_server=server is not None))
     system.packages(name="packages of the exporters", names=units)
@@ -71,7 +71,11 @@ def _exporter(unit: str, options: str) -> None:
 def _certificates(estate: Estate, name: str) -> Iterator[tuple[str, datetime]]:
     """Yield each certificate that the host gets, and when it ends."""
     pki = estate.site.pki_directory
-    pairs = [(f"server {name}", layout.server_pair(pki, name))] if estate.server(name) else []
+    has_server = estate.postgresql_host(name) is not None
+    pairs = [(f"server {name}", layout.server_pair(pki, name))] if has_server else []
+    if estate.replica(name) is not None:
+        role = REPLICATION_ROLE.name
+        pairs.append((f"client {role}", layout.client_pair(pki, role, name)))
     if estate.backup_host(name) is not None:
         pairs += [
             (f"client {server.backup.role}", layout.client_pair(pki, server.backup.role, name))

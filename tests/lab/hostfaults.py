@@ -42,6 +42,7 @@ CREATE USER MAPPING FOR rogue SERVER elsewhere OPTIONS (user 'x', password 'y');
 CREATE SUBSCRIPTION leaky CONNECTION 'host=nowhere password=y' PUBLICATION p
   WITH (connect = false);
 ALTER SYSTEM SET work_mem = '5MB';
+SELECT pg_create_physical_replication_slot('forgotten');
 """
 SETTINGS = """
 log_file_mode = 0644
@@ -178,6 +179,7 @@ FAULTS = (
     Fault(check="bypass-rls", observed="rogue"),
     Fault(check="replication-roles", observed="rogue"),
     Fault(check="undeclared-roles", observed="rogue"),
+    Fault(check="replication-slots", observed="forgotten is used by nobody"),
     Fault(check="stale-roles", observed="rogue until 2020-01-01"),
     Fault(check="role-limits", observed="portal_app = 5"),
     Fault(check="verifiers", observed="rogue"),
