@@ -19,7 +19,7 @@ database_servers = [
 ]
 
 # A copy of db1 that follows it and can be read; it has what db1 has. Take the marks away if you
-# want one; docs/runbooks/replica.md has the day on which db1 is lost.
+# want one; docs/runbooks/promote-a-replica.md has the day on which db1 is lost.
 # replicas = [
 #     (
 #         "db2.example.org",

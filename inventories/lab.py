@@ -1,7 +1,7 @@
 """The hosts that the tests boot (tests/lab/hosts.py), on a bridge of their own.
 
 `STRONGROOM_LAB` is the first three numbers of its addresses; the SSH key and the known hosts lie in
-`STRONGROOM_LAB_DIRECTORY`. With `STRONGROOM_LAB_REPLICA` there is a replica as well.
+`STRONGROOM_LAB_DIRECTORY`. `STRONGROOM_LAB_REPLICA` is the replica, if there is one.
 """
 
 import os
@@ -16,27 +16,19 @@ _SSH = {
     "_sudo": True,
 }
 
-database_servers = [
-    ("db1", {"ssh_hostname": f"{_NET}.11", "hostname": "db1", "address": f"{_NET}.11", **_SSH}),
-]
+# `db2`: a replica of db1. `db1`: the other way round, as it is after db2 was promoted.
+_REPLICA = os.environ.get("STRONGROOM_LAB_REPLICA")
+_PRIMARY = "db2" if _REPLICA == "db1" else "db1"
+_ADDRESSES = {"db1": f"{_NET}.11", "db2": f"{_NET}.12", "backup1": f"{_NET}.21"}
 
-if "STRONGROOM_LAB_REPLICA" in os.environ:
-    replicas = [
-        (
-            "db2",
-            {
-                "ssh_hostname": f"{_NET}.12",
-                "hostname": "db2",
-                "address": f"{_NET}.12",
-                "primary": "db1",
-                **_SSH,
-            },
-        ),
-    ]
 
-backup_hosts = [
-    (
-        "backup1",
-        {"ssh_hostname": f"{_NET}.21", "hostname": "backup1", "address": f"{_NET}.21", **_SSH},
-    ),
-]
+def _host(name: str, **more: str) -> tuple[str, dict[str, object]]:
+    address = _ADDRESSES[name]
+    return name, {"ssh_hostname": address, "hostname": name, "address": address, **_SSH, **more}
+
+
+database_servers = [_host(_PRIMARY)]
+
+replicas = [_host(_REPLICA, primary=_PRIMARY)] if _REPLICA else []
+
+backup_hosts = [_host("backup1")]

@@ -19,6 +19,7 @@ _VERBS = (
     "access-review",
     "rotate",
     "recover",
+    "promote",
 )
 
 

@@ -9,7 +9,7 @@ from deploy.core.checks import Names, Probe, Target, nothing
 from deploy.core.model import REPLICATION_ROLE
 
 _APPLY: Final = "strongroom host apply"
-_RUNBOOK: Final = "docs/runbooks/replica.md"
+_RUNBOOK: Final = "docs/runbooks/add-a-replica.md"
 # More than this behind is not following any more.
 _LAG_BYTES: Final = 64 * 1024 * 1024
 _SILENCE: Final = "2 minutes"
@@ -130,7 +130,7 @@ REPLICATION_PROBES: Final = (
         "the replica is one: it writes nothing of its own",
         "SELECT 'it is written to' WHERE NOT pg_is_in_recovery()",
         "in recovery",
-        f"was it promoted? then the inventory has to say so: {_RUNBOOK}",
+        "was it promoted? then the inventory has to say so: docs/runbooks/promote-a-replica.md",
         _is_replica,
     ),
     _sql(

@@ -38,14 +38,14 @@ def data_in_the_way(holding: Holding, primary: str) -> str:
     if not holding.is_standby:
         return (
             f"holds the data of a server that is no standby, and is left as it is: a replica of"
-            f" {primary} needs it empty (docs/runbooks/replica.md)"
+            f" {primary} needs it empty (docs/runbooks/add-a-replica.md)"
         )
     if not holding.system:
         return "holds a standby of which nobody can tell whose it is, and is left as it is"
     if holding.primary not in {"", holding.system}:
         return (
             f"holds a standby of another server than {primary} (system {holding.system}, not"
-            f" {holding.primary}), and is left as it is (docs/runbooks/replica.md)"
+            f" {holding.primary}), and is left as it is (docs/runbooks/add-a-replica.md)"
         )
     return ""
 

@@ -169,6 +169,12 @@ class Lab:
         del self._hosts[name]
         self.boot([name])
 
+    def remove(self, name: str) -> None:
+        """End a host and forget it, with its disk."""
+        if name in self._hosts:
+            self._stop(name)
+            self._remove(name)
+
     def keep(self, name: str) -> None:
         """Keep a host's disk as it is now, for `put_back`."""
         self._stop(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ from backup.errors import SettingsError
 from deploy import pki
 from deploy.core import firewall, hba, replication, serverconfig
 from deploy.core.backuphost import completed_settings
+from deploy.core.checks import Answer, Target, judge
+from deploy.core.checks_host import probes_of
 from deploy.core.model import REPLICATION_ROLE, Estate
 from deploy.core.parse import InventoryHost, parse_estate
+from deploy.core.promotion import PrimarySeen, ReplicaSeen, objections, position
 from deploy.core.reach import open_ports
 from deploy.core.replication import Holding
 from deploy.inventory import load_hosts
@@ -65,11 +70,15 @@ def test_the_replicas_that_we_ship_are_sound(name: str, tmp_path: Path) -> None:
     assert hba.lint(hba.effective_rules(found, found.servers[0])) == ()
 
 
-def test_the_labs_replica_is_there_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests of hosts do without a third one."""
-    monkeypatch.setenv("STRONGROOM_LAB_REPLICA", "1")
+@pytest.mark.parametrize(("replica", "primary"), [("db2", "db1"), ("db1", "db2")])
+def test_the_lab_has_one_if_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, replica: str, primary: str
+) -> None:
+    """Other tests of hosts do without a third one; after a promotion it is the other way round."""
+    monkeypatch.setenv("STRONGROOM_LAB_REPLICA", replica)
     found = parse_estate(load_hosts(ROOT / "inventories" / "lab.py"))
-    assert [replica.host.name for replica in found.replicas] == ["db2"]
+    assert [one.host.name for one in found.replicas] == [replica]
+    assert [one.host.name for one in found.servers] == [primary]
 
 
 def test_a_replica_is_what_its_primary_is(estate: Estate) -> None:
@@ -246,3 +255,102 @@ def test_data_is_never_copied_over(holding: Holding, problem: str) -> None:
     found = replication.data_in_the_way(holding, "db1")
     assert problem in found
     assert bool(problem) == bool(found)
+
+
+@pytest.mark.parametrize("name", [PRIMARY, REPLICA])
+def test_each_check_has_its_own_name_and_a_text_without_gaps(estate: Estate, name: str) -> None:
+    """On a primary and on its replica."""
+    target = target_of_host(estate, name)
+    probes = probes_of(target)
+    assert len({one.id for one in probes}) == len(probes)
+    for check in judge(target, probes, {}):
+        for text in (check.how, check.expected, check.hint):
+            assert not re.search(r"@[a-z_]+@", text.replace("postgresql@15-main", "")), text
+
+
+def target_of_host(estate: Estate, name: str) -> Target:
+    """A host to ask."""
+    server = estate.postgresql_host(name)
+    assert server is not None
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    replica = estate.replica(name)
+    return Target(estate=estate, host=server.host, now=now, server=server, replica=replica)
+
+
+def test_a_replica_is_asked_what_has_an_answer_there(estate: Estate) -> None:
+    """What would pass without a meaning is not claimed; what makes it a replica is asked."""
+    asked = {
+        name: {check.id for check in judge(target, probes_of(target), {})}
+        for name in (PRIMARY, REPLICA)
+        for target in [target_of_host(estate, name)]
+    }
+    of_standbys = {"standby-recovers", "standby-streams", "standby-replays"}
+    assert asked[REPLICA] - asked[PRIMARY] == of_standbys
+    assert asked[PRIMARY] - asked[REPLICA] == {
+        *("archiver", "backup-reads-everything:portal"),
+        *("replicas-stream", "replicas-lag", "replication-role"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "check", "item", "is_good"),
+    [
+        (PRIMARY, "replication-slots", "strongroom_db2_example_org is in use", True),
+        (PRIMARY, "replication-slots", "strongroom_db2_example_org is used by nobody", False),
+        (PRIMARY, "replicas-stream", "db2.example.org is streaming as strongroom_replica from"
+         " 192.0.2.12 over TLSv1.3", True),
+        (PRIMARY, "replicas-stream", "db2.example.org is streaming as strongroom_replica from"
+         " 192.0.2.12 over no TLS", False),
+        (REPLICA, "replication-slots", "strongroom_db2_example_org is in use", False),
+        (REPLICA, "standby-streams",
+         "streaming from db1.example.org by strongroom_db2_example_org", True),
+        (REPLICA, "standby-streams", "streaming from db1.example.org by no slot", False),
+        (REPLICA, "standby-streams", "nothing is received", False),
+    ],
+)  # fmt: skip
+def test_who_streams_is_who_is_declared(
+    estate: Estate, host: str, check: str, item: str, is_good: bool
+) -> None:
+    """By its name, its role, its address, its slot, and over TLS 1.3."""
+    target = target_of_host(estate, host)
+    (one,) = (probe for probe in probes_of(target) if probe.id == check)
+    (judged,) = judge(target, (one,), {(check, ""): Answer(items=(item,))})
+    assert judged.passed is is_good, judged
+
+
+BEHIND = ReplicaSeen(is_in_recovery=True, is_streaming=False, received="1/10", replayed="0/FF")
+WHOLE = ReplicaSeen(is_in_recovery=True, is_streaming=False, received="0/60D8", replayed="0/60D8")
+
+
+@pytest.mark.parametrize(
+    ("replica", "primary", "objection", "is_fenced_enough"),
+    [
+        (WHOLE, PrimarySeen(state="shut down", checkpoint="0/6060"), "", True),
+        (WHOLE, PrimarySeen(state="standby"), "", True),
+        (WHOLE, PrimarySeen(state="writable"), "db1 takes writes", True),
+        (WHOLE, PrimarySeen(state="unreachable"), "db1 does not answer", True),
+        (WHOLE, PrimarySeen(state="down"), "not shut down in good order", True),
+        (replace(WHOLE, is_streaming=True), PrimarySeen(state="unreachable"), "is sending", True),
+        (WHOLE, PrimarySeen(state="shut down", checkpoint="0/60D8"), "would be lost", False),
+        (replace(WHOLE, received="", replayed=""), PrimarySeen(state="shut down", checkpoint="0/1"),
+         "nothing", False),
+        (BEHIND, PrimarySeen(state="standby"), "is the replay paused", False),
+    ],
+)  # fmt: skip
+def test_a_replica_is_promoted_when_nobody_else_writes(
+    replica: ReplicaSeen, primary: PrimarySeen, objection: str, is_fenced_enough: bool
+) -> None:
+    """And nothing is missing; who says that the primary is fenced answers for the first only."""
+    found = "; ".join(objections(replica, primary, "db1", is_fenced=False))
+    assert objection in found
+    assert bool(objection) == bool(found)
+    insisted = tuple(objections(replica, primary, "db1", is_fenced=True))
+    assert (insisted == ()) is is_fenced_enough
+
+
+def test_a_position_is_a_number() -> None:
+    """In the order of the log, also from one file of 4 GB to the next."""
+    assert position("1/0") == position("0/FFFFFFFF") + 1
+    assert position("") == 0
+    with pytest.raises(ValueError, match="no position"):
+        position("0x10")
