@@ -20,7 +20,8 @@ from deploy.remote import Remote, UnreachableError
 _RUNBOOK: Final = "docs/runbooks/promote-a-replica.md"
 _LIMIT: Final = timedelta(minutes=8)
 _ASK: Final = """\
-cd /; ask() { runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 -p @port@ -d postgres -c "$1"; }
+export LC_ALL=C; cd /
+ask() { runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 -p @port@ -d postgres -c "$1"; }
 """
 # A server that runs and does not answer may take writes for all that is known.
 _LOOK_AT_PRIMARY: Final = (

@@ -38,8 +38,8 @@ def command(
 
     Refused while the primary takes writes, or while it can't be told that it does not; and if the
     replica lacks anything that a primary wrote which was shut down in good order. What has arrived
-    is replayed first. One that is promoted already is left as it is. docs/runbooks/promote-a-replica.md has
-    what to do with the old primary.
+    is replayed first. One that is promoted already is left as it is. What to do with the old
+    primary is in docs/runbooks/promote-a-replica.md.
     """
     from functools import partial
 

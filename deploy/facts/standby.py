@@ -24,7 +24,7 @@ class HoldingOf(FactBase[Holding]):
         quoted = shlex.quote(data)
         asked = shlex.quote(f"{connection} replication=true")
         return (
-            f'if [ -n "$(ls -A {quoted} 2>/dev/null)" ]; then cd /; echo data;'
+            f'if [ -n "$(ls -A {quoted} 2>/dev/null)" ]; then cd /; export LC_ALL=C; echo data;'
             f" [ -e {quoted}/standby.signal ] && echo standby || echo no;"
             f" {binaries}/pg_controldata {quoted} 2>/dev/null"
             " | sed -n 's/^Database system identifier: */system /p';"

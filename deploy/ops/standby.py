@@ -6,6 +6,7 @@ its place at once; what already lies there is left as it is, whatever it is.
 
 from __future__ import annotations
 
+import base64
 import shlex
 from collections.abc import Sequence
 from typing import Final
@@ -37,13 +38,14 @@ rm -rf "$scratch\""""
 
 # In a unit of its own, so that it outlives a deploy that is killed, and there is only one.
 _COPY: Final = """\
-set -eu; cd /; unit=strongroom-base-backup
+set -eu; cd /; unit=strongroom-base-backup; script=/run/$unit
 if ! systemctl is-active -q $unit; then
   systemctl reset-failed $unit 2>/dev/null || true
-  systemd-run -q --unit=$unit --description='Copy of a primary' --property=Type=exec \
-    bash -c {script}
+  base64 -d >"$script"
+  systemd-run -q --unit=$unit --description='Copy of a primary' --property=Type=exec bash "$script"
 fi
 while systemctl is-active -q $unit; do sleep 0.2; done
+rm -f "$script"
 if [ ! -e {data}/standby.signal ]; then
   echo "the copy was not made: $(journalctl -q -o cat -u $unit -n 4 | tr '\\n' ';')" >&2; exit 1
 fi"""
@@ -128,4 +130,6 @@ def copied(replica: Replica, primary: DatabaseServer) -> Commands:
         connection=shlex.quote(way_in),
         slot=replica.replication_slot,
     )
-    yield StringCommand(_COPY.format(data=data, script=shlex.quote(script)))
+    yield StringCommand(
+        _COPY.format(data=data), _stdin=base64.encodebytes(script.encode()).decode()
+    )

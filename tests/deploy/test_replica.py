@@ -134,7 +134,7 @@ def test_a_replica_takes_the_place_of_its_primary(pair: Replicated, tmp_path: Pa
     assert refused.code == 1
     assert "db1 takes writes" in refused.stderr
     assert ask(site, "db2", "SELECT pg_is_in_recovery()") == "t"
-    site.hosts.run("db1", "systemctl -q disable --now postgresql@15-main")
+    site.hosts.run("db1", "systemctl -q mask --now postgresql@15-main")
     seen = site.json("promote", "db2", "--dry-run")
     assert (seen["primary_state"], seen["was_promoted"]) == ("shut down", False)
     said = follow(
@@ -164,7 +164,7 @@ def editor(pair: Replicated, directory: Path) -> Path:
     ssh = " ".join(pair.site.hosts.ssh("db1"))
     made.write_text(
         '#!/bin/sh\nset -e\nsed -i \'s/^_REPLICA = .*/_REPLICA = "db1"/\' "$1"\n'
-        f"{ssh} mv {DATA} {DATA}.old\n"
+        f"{ssh} 'mv {DATA} {DATA}.old; systemctl -q unmask postgresql@15-main'\n"
     )
     made.chmod(made.stat().st_mode | stat.S_IXUSR)
     return made
