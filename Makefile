@@ -4,8 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORE := backup/errors.py,backup/schedule.py,backup/crypto/*,backup/evidence/*.py,backup/repository/*.py,backup/postgres/parts.py,backup/postgres/globals.py,backup/postgres/conninfo.py,backup/postgres/dsn.py,backup/postgres/commands.py
 
-# As many processes as there are cores; tests/conftest.py says which gets what.
-PARALLEL ?= --numprocesses=auto --dist=loadfile
+# As many processes as there are cores; tests/conftest.py says which gets what, and in which order.
+PARALLEL ?= --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 # Tests start our programs a thousand times: compiling them each time would take a third of all.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from tests.lab.s3servers import S3Servers
 
 HOSTS = "tests/deploy"
-OTHER_HOSTS = "tests/deploy/test_debian13.py"
+# They have labs of their own.
+OTHER_HOSTS = ("tests/deploy/test_debian13.py", "tests/deploy/test_hosts.py")
+# What takes longest a file comes first; the many short ones fill what is left of a process.
+ORDER = (HOSTS, *(f"tests/{lane}" for lane in ("faults", "soak", "e2e", "integration", "contract")))
 
 gc.set_threshold(50_000, 20, 20)  # loading makes many objects and no garbage
 
@@ -33,10 +36,7 @@ settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
 
 
 class Lanes(LoadFileScheduling):
-    """Whole files to each process, as its fixtures are made once; all tests of hosts to one.
-
-    But for those on hosts of their own.
-    """
+    """Whole files to each process, as its fixtures are made once; all tests of the site to one."""
 
     def _split_scope(self, nodeid: str) -> str:
         is_of_site = nodeid.startswith(HOSTS) and not nodeid.startswith(OTHER_HOSTS)
@@ -50,8 +50,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, or one process would end long before the other."""
-    items.sort(key=lambda item: not item.nodeid.startswith(HOSTS))
+    """Begin with what takes longest, or one process would end long before the other.
+
+    Lanes are dealt out in this order by `--no-loadscope-reorder`: else by the number of their
+    tests, and two hosts with four tests would come last. In a lane the order stays random.
+    """
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> tuple[int, bool]:
+    place = next((n for n, lane in enumerate(ORDER) if item.nodeid.startswith(lane)), len(ORDER))
+    return place, item.nodeid.startswith(OTHER_HOSTS)
 
 
 @pytest.fixture(scope="session")
