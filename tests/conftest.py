@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from tests.lab.s3servers import S3Servers
 
 HOSTS = "tests/deploy"
-# They have labs of their own.
-OTHER_HOSTS = ("tests/deploy/test_debian13.py", "tests/deploy/test_hosts.py")
 # What takes longest a file comes first; the many short ones fill what is left of a process.
 ORDER = (HOSTS, *(f"tests/{lane}" for lane in ("faults", "soak", "e2e", "integration", "contract")))
 
@@ -39,8 +39,8 @@ class Lanes(LoadFileScheduling):
     """Whole files to each process, as its fixtures are made once; all tests of the site to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        is_of_site = nodeid.startswith(HOSTS) and not nodeid.startswith(OTHER_HOSTS)
-        return HOSTS if is_of_site else str(super()._split_scope(nodeid))
+        file = str(super()._split_scope(nodeid))
+        return HOSTS if file.startswith(HOSTS) and not has_own_lab(file) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
@@ -60,7 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank(item: pytest.Item) -> tuple[int, bool]:
     place = next((n for n, lane in enumerate(ORDER) if item.nodeid.startswith(lane)), len(ORDER))
-    return place, item.nodeid.startswith(OTHER_HOSTS)
+    return place, has_own_lab(item.nodeid.partition("::")[0])
+
+
+@functools.cache
+def has_own_lab(file: str) -> bool:
+    """Whether a file of tests boots hosts of its own, beside those of the site."""
+    text = (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+    return re.search(r"^from tests\.lab\.hosts import .*\blab\b", text, re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.hosts import OPERATOR, Lab, lab
-from tests.lab.packagesources import package_source
+from tests.lab.packagesources import Package, package_source
 from tests.lab.repositories import Ended, ended
 from tests.lab.sites import INVENTORY
 
@@ -85,7 +85,9 @@ def test_postgresql_comes_from_a_signed_repository_and_nothing_else_that_is_else
         words = ("-y", "--limit", "db1", str(INVENTORY), str(deploy))
         return ended((program, *words), environment)
 
-    with package_source(tmp_path, hosts.gateway, "bookworm-pgdg", offered) as (address, key, other):
+    packages = [Package(name=name, version=version) for name, version in offered.items()]
+    with package_source(tmp_path, hosts.gateway, ["bookworm-pgdg"], packages) as source:
+        address, key, other = source
         refused = deployed(other)
         assert refused.code != 0
         assert "not signed" in refused.stdout + refused.stderr

@@ -103,4 +103,6 @@ def test_the_backup_role_needs_its_certificate(outside: Site) -> None:
     assert "requires a valid client certificate" in attempt("none")
     assert "certificate authentication failed" in attempt("portal_app")
     assert "unknown ca" in attempt("server")
-    hosts.run("backup1", "rm -f /root/*.key /root/*.crt")
+    hosts.run("backup1", "rm /root/*.key /root/*.crt /etc/server-ca.crt /etc/client-ca.crt")
+    for left in clients.glob("portal_app@backup1.*"):
+        left.unlink()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
+from types import MappingProxyType
 
 import pytest
 
@@ -52,10 +53,13 @@ class LabHost:
 class Lab:
     """Hosts by name. All that is done on them goes over SSH."""
 
-    def __init__(self, directory: Path, number: int, suite: str) -> None:
+    def __init__(
+        self, directory: Path, number: int, lower: Path, lower_of: Mapping[str, Path]
+    ) -> None:
         self.directory = directory
-        self.suite = suite
         self.number = number
+        self._lower = lower
+        self._lower_of = lower_of
         self.key = directory / "id_ed25519"
         self.known_hosts = directory / "known_hosts"
         self._running: dict[str, tuple[contextlib.ExitStack, Server]] = {}
@@ -214,7 +218,7 @@ class Lab:
         self._furnish(name, root)
 
     def _mount(self, base: Path) -> None:
-        lower = root_filesystem(self.suite)
+        lower = self._lower_of.get(base.name, self._lower)
         layers = f"lowerdir={lower},upperdir={base / 'up'},workdir={base / 'work'}"
         _do("mount", "-t", "overlay", "overlay", "-o", layers, str(base / "root"))
 
@@ -296,17 +300,21 @@ class Lab:
 
 
 @contextlib.contextmanager
-def lab(suite: str = ANY_SUITE) -> Iterator[Lab]:
-    """Yield a lab without hosts yet; skips the test where hosts can't be booted."""
+def lab(suite: str = ANY_SUITE, suites: Mapping[str, str] = MappingProxyType({})) -> Iterator[Lab]:
+    """Yield a lab without hosts yet; skips the test where hosts can't be booted.
+
+    `suites` names the Debian of hosts that have another one.
+    """
     if os.geteuid() != 0:
         pytest.skip("real hosts need root: mounts, a bridge, systemd-nspawn")
     missing = [name for name in _NEEDS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"real hosts need {', '.join(missing)}")
-    root_filesystem(suite)
+    lower = root_filesystem(suite)
+    lower_of = {name: root_filesystem(other) for name, other in suites.items()}
     with _number() as number:
         directory = Path(f"/var/tmp/strongroom-lab-{number}")
-        made = Lab(directory, number, suite)
+        made = Lab(directory, number, lower, lower_of)
         _clear(made)
         try:
             _prepare(made)

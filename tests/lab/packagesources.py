@@ -6,10 +6,23 @@ import contextlib
 import hashlib
 import subprocess  # noqa: TID251 - gpg, dpkg-deb
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package: what its scripts do, by their names, and who lays its files into a directory."""
+
+    name: str
+    version: str
+    depends: str = ""
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    fill: Callable[[Path], None] | None = None
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -19,23 +32,14 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def package_source(
-    directory: Path, address: str, suite: str, packages: Mapping[str, str]
+    directory: Path, address: str, suites: Sequence[str], packages: Sequence[Package]
 ) -> Iterator[tuple[str, Path, Path]]:
-    """Serve empty packages (names to versions); yield the address, the key, and another key."""
-    place = directory / f"www/dists/{suite}/main/binary-amd64"
-    place.mkdir(parents=True)
-    stanzas = [_package(directory, name, version) for name, version in packages.items()]
-    index = "\n".join(stanzas).encode()
-    (place / "Packages").write_bytes(index)
-    sha256 = hashlib.sha256(index).hexdigest()
-    release = directory / f"www/dists/{suite}/Release"
-    release.write_text(
-        f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\n"
-        "Date: Wed, 25 Nov 2026 00:00:00 UTC\n"
-        f"SHA256:\n {sha256} {len(index)} main/binary-amd64/Packages\n"
-    )
+    """Serve packages, the same in every suite; yield the address, the key, and another key."""
+    (directory / "www/pool").mkdir(parents=True)
+    index = "\n".join(_built(directory, package) for package in packages).encode()
     key, other = (_key(directory / name) for name in ("ours", "other"))
-    _gpg(directory / "ours", "--clearsign", "--output", f"{release.parent}/InRelease", f"{release}")
+    for suite in suites:
+        _publish(directory, suite, index)
     handler = partial(_Quiet, directory=str(directory / "www"))
     for name in ("ours", "other"):
         _run("gpgconf", "--homedir", str(directory / name), "--kill", "gpg-agent")
@@ -49,17 +53,35 @@ def package_source(
             thread.join()
 
 
-def _package(directory: Path, name: str, version: str) -> str:
-    """Build a package without a file; return what the index says of it."""
-    control = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: lab <x@x>\n"
-    control += "Description: empty\n"
-    root = directory / f"build-{name}"
+def _publish(directory: Path, suite: str, index: bytes) -> None:
+    place = directory / f"www/dists/{suite}/main/binary-amd64"
+    place.mkdir(parents=True)
+    (place / "Packages").write_bytes(index)
+    sha256 = hashlib.sha256(index).hexdigest()
+    release = directory / f"www/dists/{suite}/Release"
+    release.write_text(
+        f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\n"
+        f"Date: {datetime.now(UTC):%a, %d %b %Y %H:%M:%S} UTC\n"
+        f"SHA256:\n {sha256} {len(index)} main/binary-amd64/Packages\n"
+    )
+    _gpg(directory / "ours", "--clearsign", "--output", f"{release.parent}/InRelease", f"{release}")
+
+
+def _built(directory: Path, package: Package) -> str:
+    """Build a package; return what the index says of it."""
+    control = f"Package: {package.name}\nVersion: {package.version}\nArchitecture: amd64\n"
+    control += "Maintainer: lab <x@x>\nDescription: of the lab\n"
+    control += f"Depends: {package.depends}\n" if package.depends else ""
+    root = directory / f"build-{package.name}"
     (root / "DEBIAN").mkdir(parents=True)
     (root / "DEBIAN/control").write_text(control)
-    pool = directory / "www/pool"
-    pool.mkdir(exist_ok=True)
-    made = pool / f"{name}.deb"
-    _run("dpkg-deb", "--root-owner-group", "--build", str(root), str(made))
+    for name, script in package.scripts.items():
+        (root / "DEBIAN" / name).write_text(script)
+        (root / "DEBIAN" / name).chmod(0o755)
+    if package.fill is not None:
+        package.fill(root)
+    made = directory / f"www/pool/{package.name}.deb"
+    _run("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(root), str(made))
     content = made.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     return f"{control}Filename: pool/{made.name}\nSize: {len(content)}\nSHA256: {sha256}\n"

@@ -31,7 +31,7 @@ from backup.postgres.command import Command
 from backup.postgres.process import serving
 from backup.repository.stores.s3options import Credentials
 from tests.lab.buckets import KEYS, S3Server, wait_for
-from tests.lab.rootfs import cache_directory, sources_of
+from tests.lab.rootfs import cache_directory, remove_old, sources_of
 
 _SUITE = "trixie"
 _PACKAGES = "ceph-mon,ceph-osd,radosgw,ceph-common,ca-certificates"
@@ -112,8 +112,7 @@ def _root_filesystem() -> Path:
     with (cache / "radosgw.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
-            for old in cache.glob(f"radosgw-{_SUITE}-*"):
-                shutil.rmtree(old)
+            remove_old(f"radosgw-{_SUITE}-*")
             unfinished = cache / "radosgw-unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             _build(unfinished)

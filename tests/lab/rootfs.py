@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess  # noqa: TID251 - mmdebstrap
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 SUITES = {"bookworm": 15, "trixie": 17}
@@ -50,12 +50,19 @@ def root_filesystem(suite: str = ANY_SUITE) -> Path:
     with (cache / f"{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
-            for old in cache.glob(f"{suite}-*"):
-                shutil.rmtree(old)
+            remove_old(f"{suite}-*")
             unfinished = cache / f"{suite}-unfinished"
             _build(suite, unfinished)
             unfinished.rename(made)
     return made
+
+
+def remove_old(pattern: str) -> None:
+    """Remove root file systems from the cache, but yesterday's: hosts run on it over midnight."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    for old in cache_directory().glob(pattern):
+        if not old.name.endswith(f"-{yesterday:%Y%m%d}"):
+            shutil.rmtree(old)
 
 
 def _build(suite: str, target: Path) -> None:
