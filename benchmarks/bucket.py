@@ -2,7 +2,8 @@
 
 The S3 server is the real one of the tests (`tests/lab/radosgw.py`), on this machine, with its
 objects in memory: it competes with us for the processors, and its own seconds are shown beside
-ours.
+ours. With `--apart` it has a processor of its own, as a store on another machine has, and
+PostgreSQL and the backup have the others, for the directory as for the bucket.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tests.lab.buckets import S3Server
 from tests.lab.radosgw import radosgw
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_GATEWAY = ("radosgw", "ceph-osd", "ceph-mon")
+_GATEWAY = ("notif-worker0", "ceph-osd", "ceph-mon")  # the first is how radosgw calls itself
 
 
 class _Bench:
@@ -101,6 +102,12 @@ class _Bench:
             store.delete(key)
 
 
+def _keep_to(cores: list[int]) -> None:
+    """Let all threads of this process, and so what they start from now on, use these only."""
+    for task in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+
+
 def _seconds_of(names: tuple[str, ...]) -> float:
     """Return what processes of these names have used of the processors."""
     total = 0
@@ -118,16 +125,24 @@ def _seconds_of(names: tuple[str, ...]) -> float:
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Pairs.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--server", type=int, default=15, show_default=True, help="PostgreSQL's major.")
+@click.option("--apart", is_flag=True, help="The S3 server on a processor of its own.")
 @click.option("--directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def main(*, megabytes: int, runs: int, jobs: int, server: int, directory: Path | None) -> None:
+def main(
+    *, megabytes: int, runs: int, jobs: int, server: int, apart: bool, directory: Path | None
+) -> None:
     """Measure first backups into a bucket and into a directory; needs root."""
     tools = find_tools(server, with_server=True)
+    cores = sorted(os.sched_getaffinity(0))
+    if apart:
+        _keep_to(cores[-1:])
     with (
         tempfile.TemporaryDirectory(prefix="strongroom-bench-", dir=directory) as name,
         radosgw() as gateway,
     ):
         home = Path(name)
         home.chmod(0o711)
+        if apart:
+            _keep_to(cores[:-1] or cores)
         with scratch_cluster(
             tools, settings=DURABLE, has_checksums=True, directory=home
         ) as cluster:
@@ -148,8 +163,10 @@ def main(*, megabytes: int, runs: int, jobs: int, server: int, directory: Path |
                 ratios.append(found[False].wall_seconds / found[True].wall_seconds)
                 ours.append(spent[False][0] / spent[True][0])
                 all_.append(spent[False][0] / sum(spent[True]))
+    _keep_to(cores)
     for what, value in machine().items():
         click.echo(f"{what}: {value}")
+    click.echo("the S3 server: " + ("on a processor of its own" if apart else "on the same ones"))
     click.echo(
         f"throughput to the bucket / to the directory: {statistics.median(ratios):.2f}"
         f" ({min(ratios):.2f}-{max(ratios):.2f}, {runs} pairs of {megabytes} MB)"

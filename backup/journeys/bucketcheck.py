@@ -17,16 +17,7 @@ _SLOW_BYTES_PER_SECOND = 1_000_000
 def judge(facts: Facts, options: S3Options) -> Iterator[Check]:
     """Yield a check for each thing that was asked of the bucket."""
     yield _conditional(facts, options)
-    yield Check(
-        name="digests",
-        status="good" if facts.checks_digests else "warning",
-        observed="the store refuses bytes that do not fit their Content-MD5"
-        if facts.checks_digests
-        else "the store takes bytes that do not fit their Content-MD5",
-        hint=None
-        if facts.checks_digests
-        else "what is damaged on its way is found by `verify` only: run it often",
-    )
+    yield _digests(facts, options)
     yield _listing(facts)
     yield _deletion(facts, options)
     yield from _lock(facts, options)
@@ -71,6 +62,22 @@ def _conditional(facts: Facts, options: S3Options) -> Check:
         if has_it
         else "the store can't; Strongroom looks before and after each put instead",
         hint=None if has_it else "let one host alone write to this bucket",
+    )
+
+
+def _digests(facts: Facts, options: S3Options) -> Check:
+    is_signature = options.profile.digest == "signature"
+    what = "the signature" if is_signature else "their Content-MD5"
+    if facts.checks_digests:
+        observed = f"the store refuses bytes that do not fit {what}"
+        return Check(name="digests", status="good", observed=observed)
+    return Check(
+        name="digests",
+        status="bad" if is_signature else "warning",
+        observed=f"the store takes bytes that do not fit {what}",
+        hint='set `profile` of [s3] to "other", which sends a Content-MD5'
+        if is_signature
+        else "what is damaged on its way is found by `verify` only: run it often",
     )
 
 

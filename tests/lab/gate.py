@@ -46,12 +46,14 @@ class Failing:
 class Bend:
     """How a store differs from Amazon's: what it is asked is heard and answered in other words.
 
+    `carries` gets each body on its way there; it must leave the length as it is.
     Heads are bytes up to and with the empty line. `refuses` returns a status and a code of S3 for
     what the store does not do, and no code if it says that it did; `answers` gets the request's
     head and the whole answer.
     """
 
     hears: Callable[[bytes], bytes] = lambda head: head
+    carries: Callable[[bytes], bytes] = lambda body: body
     refuses: Callable[[bytes], tuple[int, str] | None] = lambda _: None
     answers: Callable[[bytes, bytes], bytes] = lambda _, answer: answer
 
@@ -137,7 +139,7 @@ class Gate:
             return await _refuse(*refused, writer, head)
         answer = b""
         if fault is None or fault.acts_first:
-            there.write(self._bend.hears(head) + body)
+            there.write(self._bend.hears(head) + self._bend.carries(body))
             answer = await _answer(answers, has_body=not head.startswith(b"HEAD "))
         if fault is not None:
             return await self._fail(fault.fault, writer, head)

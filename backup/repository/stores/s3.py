@@ -31,6 +31,7 @@ from backup.repository.stores.s3options import S3Address, S3Options
 _IN_FLIGHT_BYTES = 32 * 2**20
 _TAIL = re.compile(r"[A-Za-z0-9._%-]*")
 _WORD = "strongroom-put"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class S3Store:
@@ -177,16 +178,18 @@ class S3Store:
     def _create(self, key: str, body: bytes, doing: str, deadline: float) -> None:
         bucket = self._bucket
         word = secrets.token_hex(8)
+        sha256 = None if self._options.profile.digest == "md5" else _sha256(key, body)
+        locking = s3locks.lock_arguments(key, self._options.lock)
         arguments: dict[str, Any] = {
             **bucket.names(key),
-            **self._checksum(body),
-            **s3locks.lock_arguments(key, self._options.lock),
+            **self._digest(body, sha256, is_locked=bool(locking)),
+            **locking,
             "Body": body,
             "Metadata": {_WORD: word},
         }
         if self._options.has_conditional_put:
             try:
-                bucket.put(doing, deadline, {**arguments, "IfNoneMatch": "*"})
+                bucket.put(doing, deadline, {**arguments, "IfNoneMatch": "*"}, sha256)
             except TakenError:
                 # The first try may have been heard and only its answer lost.
                 if self._word(key) != word:
@@ -195,14 +198,16 @@ class S3Store:
         with self._creating[hash(key) % len(self._creating)]:
             if bucket.head(key) is not None:
                 raise self._exists(key)
-            bucket.put(doing, deadline, arguments)
+            bucket.put(doing, deadline, arguments, sha256)
             if self._word(key) != word:
                 raise self._exists(key)
 
-    def _checksum(self, body: bytes) -> dict[str, Any]:
-        if self._options.profile.has_sha256:
-            digest = hashlib.sha256(body).digest()
-            return {"ChecksumSHA256": base64.b64encode(digest).decode("ascii")}
+    def _digest(self, body: bytes, sha256: bytes | None, *, is_locked: bool) -> dict[str, Any]:
+        kind = self._options.profile.digest
+        if kind == "sha256" and sha256 is not None:
+            return {"ChecksumSHA256": base64.b64encode(sha256).decode("ascii")}
+        if kind == "signature" and not is_locked:  # S3 wants one of the others with a lock
+            return {}
         digest = hashlib.md5(body, usedforsecurity=False).digest()
         return {"ContentMD5": base64.b64encode(digest).decode("ascii")}
 
@@ -241,3 +246,14 @@ class S3Store:
 
     def _exists(self, key: str) -> ObjectExistsError:
         return ObjectExistsError(f"{self._bucket.name(key)} exists already and was left as it is")
+
+
+def _sha256(key: str, body: bytes) -> bytes:
+    """Return the digest that the store is to hold the body against.
+
+    A chunk's is its name, so a store that checks it takes no chunk that is not what it is called.
+    """
+    name = key.rpartition("/")[2]
+    if key.startswith("chunks/") and _SHA256.fullmatch(name):
+        return bytes.fromhex(name)
+    return hashlib.sha256(body).digest()

@@ -98,12 +98,15 @@ class Bucket:
                 time.sleep(wait)
                 pause *= 2
 
-    def put(self, doing: str, deadline: float, arguments: Mapping[str, Any]) -> None:
+    def put(
+        self, doing: str, deadline: float, arguments: Mapping[str, Any], sha256: bytes | None
+    ) -> None:
         """Put an object, as boto3's `put_object` does whose arguments these are.
 
-        Raises `TakenError` also where an earlier try of this very call was heard.
+        `sha256` is the body's, where it is known. Raises `TakenError` also where an earlier try of
+        this very call was heard.
         """
-        if not self._quick.try_put(arguments):
+        if not self._quick.try_put(arguments, sha256):
             self.attempt(doing, deadline, lambda: self.client.put_object(**arguments))
 
     def late(self, doing: str) -> StoreError:

@@ -21,6 +21,7 @@ ProfileName: TypeAlias = Literal[
     "aws", "ceph", "minio", "r2", "wasabi", "backblaze", "garage", "other"
 ]
 LockMode: TypeAlias = Literal["governance", "compliance"]
+DigestName: TypeAlias = Literal["sha256", "md5", "signature"]
 
 _DAY = timedelta(days=1)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -33,12 +34,13 @@ class Profile:
     `has_conditional_put`: it refuses `If-None-Match: *` where an object is, atomically. Without
     it a put looks first, and two hosts that put at one moment can replace each other's object.
     `keeps_to_it_in_versions`: also in a bucket that keeps versions, as every one with a lock does;
-    radosgw 18.2 does not. `has_sha256`: it checks and keeps a SHA-256 of each object; the others
-    get a Content-MD5.
+    radosgw 18.2 does not. `digest`: by which it tells that bytes were altered on their way: a
+    SHA-256 that it also keeps, a Content-MD5, or the SHA-256 that every signature covers, which
+    costs nothing more; a store is only held to that one if it was seen to check it.
     """
 
     has_conditional_put: bool
-    has_sha256: bool
+    digest: DigestName
     has_lock: bool
     path_style: bool
     region: str | None
@@ -47,11 +49,11 @@ class Profile:
 
 PROFILES: dict[ProfileName, Profile] = {
     "aws": Profile(
-        has_conditional_put=True, has_sha256=True, has_lock=True, path_style=False, region=None
+        has_conditional_put=True, digest="sha256", has_lock=True, path_style=False, region=None
     ),
     "ceph": Profile(
         has_conditional_put=True,
-        has_sha256=False,
+        digest="signature",
         has_lock=True,
         path_style=True,
         region="us-east-1",
@@ -59,30 +61,30 @@ PROFILES: dict[ProfileName, Profile] = {
     ),
     "minio": Profile(
         has_conditional_put=True,
-        has_sha256=True,
+        digest="sha256",
         has_lock=True,
         path_style=True,
         region="us-east-1",
     ),
     "r2": Profile(
-        has_conditional_put=True, has_sha256=False, has_lock=False, path_style=True, region="auto"
+        has_conditional_put=True, digest="md5", has_lock=False, path_style=True, region="auto"
     ),
     "wasabi": Profile(
-        has_conditional_put=False, has_sha256=False, has_lock=True, path_style=False, region=None
+        has_conditional_put=False, digest="md5", has_lock=True, path_style=False, region=None
     ),
     "backblaze": Profile(
-        has_conditional_put=False, has_sha256=False, has_lock=True, path_style=False, region=None
+        has_conditional_put=False, digest="md5", has_lock=True, path_style=False, region=None
     ),
     "garage": Profile(
         has_conditional_put=False,
-        has_sha256=False,
+        digest="md5",
         has_lock=False,
         path_style=True,
         region="garage",
     ),
     "other": Profile(
         has_conditional_put=False,
-        has_sha256=False,
+        digest="md5",
         has_lock=False,
         path_style=True,
         region="us-east-1",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -31,7 +31,8 @@ class Facts:
     """What was seen. `None`: it could not be asked with these credentials.
 
     `conditional`: what `If-None-Match: *` does where an object is. `checks_digests`: bytes that do
-    not fit their Content-MD5 are refused. `listed_after` is None if the object was not listed.
+    not fit their Content-MD5, or the signature if the profile relies on that, are refused.
+    `listed_after` is None if the object was not listed.
     """
 
     conditional: Conditional
@@ -58,7 +59,7 @@ def probe(store: S3Store, random: Callable[[int], bytes]) -> Facts:
     store.get(key)
     read = time.monotonic()
     raw, names = store.raw, store.names_of(key)
-    conditional, digests = _conditional(raw, names), _checks_digests(raw, names)
+    conditional, digests = _conditional(raw, names), _checks_digests(store, names)
     skew = _skew(raw, names)
     with contextlib.suppress(StrongroomError):
         store.delete(key)
@@ -98,13 +99,32 @@ def _conditional(raw: Any, names: dict[str, Any]) -> Conditional:  # noqa: ANN40
     return "replaced"
 
 
-def _checks_digests(raw: Any, names: dict[str, Any]) -> bool:  # noqa: ANN401 - boto3's client
+def _checks_digests(store: S3Store, names: dict[str, Any]) -> bool:
+    raw = store.raw
     try:
+        if store.options.profile.digest == "signature":
+            with _altered_on_its_way(raw):
+                raw.put_object(**names, Body=b"something")
+            return False
         # The MD5 of nothing.
         raw.put_object(**names, Body=b"something", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
     except FOREIGN as error:
         return status_of(error) == 400
     return False
+
+
+@contextlib.contextmanager
+def _altered_on_its_way(raw: Any) -> Iterator[None]:  # noqa: ANN401 - boto3's client
+    """Send other bytes than those that were signed, of the same length."""
+
+    def alter(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+        request.body = b"SOMETHING"
+
+    raw.meta.events.register("before-send.s3.PutObject", alter)
+    try:
+        yield
+    finally:
+        raw.meta.events.unregister("before-send.s3.PutObject", alter)
 
 
 def _skew(raw: Any, names: dict[str, Any]) -> timedelta:  # noqa: ANN401 - boto3's client

@@ -54,10 +54,11 @@ class QuickPut:
         )
         self._resumes = 0.0
 
-    def try_put(self, arguments: Mapping[str, Any]) -> bool:
+    def try_put(self, arguments: Mapping[str, Any], sha256: bytes | None = None) -> bool:
         """Put what boto3's `put_object` would put, whose arguments these are.
 
-        False: it was not put, or nobody knows; then boto3 is to do it.
+        `sha256` is the body's, if it is known: it is signed and not computed again. False: it was
+        not put, or nobody knows; then boto3 is to do it.
         """
         headers = _headers(arguments)
         if headers is None or time.monotonic() < self._resumes:
@@ -66,7 +67,7 @@ class QuickPut:
         if frozen is None:
             return False
         url = self._base + percent_encode(arguments["Key"], safe=_LETTERS)
-        request = self._signed(url, headers, arguments["Body"], frozen)
+        request = self._signed(url, headers, arguments["Body"], frozen, sha256)
         try:
             status = self._http.send(request.prepare()).status_code
         except BotoCoreError:
@@ -78,16 +79,30 @@ class QuickPut:
         return False
 
     def _signed(
-        self, url: str, headers: dict[str, str], body: bytes, frozen: ReadOnlyCredentials
+        self,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        frozen: ReadOnlyCredentials,
+        sha256: bytes | None,
     ) -> AWSRequest:
         request = AWSRequest(method="PUT", url=url, headers=headers, data=body)
-        # With a digest that the store checks, and TLS, botocore does not digest the body once more.
+        # With a Content-MD5, and TLS, botocore does not digest the body once more.
         request.context["has_streaming_input"] = True
-        if "x-amz-checksum-sha256" in headers:
-            algorithm = {"in": "header", "name": "x-amz-checksum-sha256"}
-            request.context["checksum"] = {"request_algorithm": algorithm}
-        S3SigV4Auth(frozen, "s3", self._region).add_auth(request)
+        _Signature(frozen, self._region, sha256).add_auth(request)
         return request
+
+
+class _Signature(S3SigV4Auth):
+    """Amazon's, which covers the body by its SHA-256; that is not computed where it is known."""
+
+    def __init__(self, frozen: ReadOnlyCredentials, region: str, sha256: bytes | None) -> None:
+        super().__init__(frozen, "s3", region)
+        self._sha256 = sha256
+
+    def payload(self, request: AWSRequest) -> str:
+        """Return what the signature says of the body."""
+        return super().payload(request) if self._sha256 is None else self._sha256.hex()
 
 
 def _headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:

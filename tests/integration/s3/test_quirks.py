@@ -106,6 +106,14 @@ QUIRKS: dict[str, Quirk] = {
         says="takes bytes that do not fit",
         hint="verify",
     ),
+    "it takes bytes that do not fit the signature": Quirk(
+        bend=Bend(),
+        profile="ceph",
+        name="digests",
+        status="bad",
+        says="takes bytes that do not fit the signature",
+        hint='to "other"',
+    ),
     "it wants a Content-MD5": Quirk(
         bend=Bend(refuses=refusing(rb"\r\nx-amz-checksum-sha256:", 400, "InvalidRequest")),
         says="400 InvalidRequest",
@@ -219,3 +227,17 @@ def test_without_a_quirk_nothing_is_bad(s3_servers: S3Servers) -> None:
     assert found["clock of the store"] == "good"
     assert "bad" not in found.values()
     assert not {"object lock", "versions"} & found.keys()
+
+
+def test_the_real_store_refuses_what_was_altered_on_its_way(real_s3: S3Server) -> None:
+    """Though only the signature tells: by our own put, by boto3's, and nothing is there after."""
+    address = S3Address(bucket=real_s3.new_bucket(), prefix="")
+    assert real_s3.plain_endpoint is not None
+    with gate(real_s3.plain_endpoint, bend=Bend(carries=lambda body: body[::-1])) as bent:
+        options = replace(real_s3.options, endpoint=bent.endpoint, ca_file=None)
+        store = S3Store(address, options)
+        with pytest.raises(StoreError, match="writing"):
+            store.put("chunks/aa/1", b"there and back")
+        assert len(bent.requests) >= 2, "first by one plain request, then by boto3"
+        assert list(store.list("")) == []
+        assert seen(real_s3.store(address.bucket))["digests"].status == "good"
