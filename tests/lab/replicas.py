@@ -83,6 +83,13 @@ def failed_checks(site: Site) -> dict[tuple[str, str], str]:
     return {(one["host"], one["id"]): one["observed"] for one in found if not one["passed"]}
 
 
+def passes_every_check(site: Site) -> None:
+    """Wait until `host verify` finds nothing wrong: what came up just now needs a moment."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while found := failed_checks(site):
+        assert time.monotonic() < deadline, found
+
+
 def eventually(is_so: Callable[[], bool]) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + _DEADLINE_SECONDS

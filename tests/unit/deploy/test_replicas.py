@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from backup.errors import SettingsError
-from deploy import pki
+from deploy import pki, rotation
 from deploy.core import firewall, hba, replication, serverconfig
 from deploy.core.backuphost import completed_settings
 from deploy.core.checks import Answer, Target, judge
@@ -119,6 +119,17 @@ def test_a_replica_has_certificates_of_its_own(estate: Estate) -> None:
     assert f"server {REPLICA}" in labels
     assert f"client strongroom_replica@{REPLICA}" in labels
     assert f"client strongroom_backup@{REPLICA}" not in labels
+
+
+def test_a_replicas_certificates_are_rotated_too(estate: Estate) -> None:
+    """Clients' before servers': a server's next reload may already ask for the new CA."""
+    steps = [(step.host, step.what) for step in rotation.certificate_steps(estate)]
+    assert steps == [
+        ("backup1.example.org", "the certificate of strongroom_backup"),
+        (REPLICA, "the certificate of strongroom_replica"),
+        (PRIMARY, "its certificate"),
+        (REPLICA, "its certificate"),
+    ]
 
 
 def settings(estate: Estate, name: str) -> dict[str, str]:
