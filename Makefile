@@ -9,7 +9,7 @@ PARALLEL ?= --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 # Tests start our programs a thousand times: compiling them each time would take a third of all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check coverage unit faults soak lock bench clean
+.PHONY: demo test check coverage unit unit-one-half unit-other-half faults soak lock bench clean
 
 demo: $(READY)
 	$(BIN)/strongroom demo
@@ -17,8 +17,19 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
+# While you work: ten seconds, with few examples of what chance decides; CI tries more of them. Two
+# processes that know nothing of each other, as each of a pool's would have to read all the tests.
+HALF := tests/unit/crypto tests/unit/deploy tests/unit/evidence tests/unit/postgres
+FEW := EFFORT=few $(BIN)/pytest --quiet --numprocesses=0
+
 unit: $(READY)
-	$(BIN)/pytest $(PARALLEL) tests/unit tests/property tests/contract
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-one-half unit-other-half
+
+unit-one-half:
+	@$(FEW) $(HALF)
+
+unit-other-half:
+	@$(FEW) $(HALF:%=--ignore=%) tests/unit tests/property
 
 # The pure core must be covered whole, branches too, by the tests that do no I/O.
 coverage: $(READY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from backup.postgres.dsn import Dsn
+from tests.lab.effort import EFFORT, tries
 from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ ORDER = (HOSTS, *(f"tests/{lane}" for lane in ("faults", "soak", "e2e", "integra
 gc.set_threshold(50_000, 20, 20)  # loading makes many objects and no garbage
 
 # Every run draws other examples: few each time, and many where there is time.
-settings.register_profile("short", max_examples=30, deadline=None)
-settings.register_profile("full", max_examples=2000, deadline=None)
-settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
+settings.register_profile(EFFORT, max_examples=tries(few=8, some=30, full=2000), deadline=None)
+settings.load_profile(EFFORT)
 
 
 class Lanes(LoadFileScheduling):

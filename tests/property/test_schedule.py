@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup.schedule import Schedule
+from tests.lab.effort import tries
 
 # Zone by zone: a day of either change; half-hour changes, midnight changes, the southern summer.
 CHANGES = {
@@ -88,10 +89,15 @@ def minutes(zone: ZoneInfo, after: datetime, until: datetime) -> list[Minute]:
 def reference(text: str, passed: Iterable[Minute]) -> list[datetime]:
     """What is due: walls when first shown (each time, if every hour is due), and skipped ones."""
     every_hour = text.split()[1] == "*"
+    at_minute = fields(text)[0] or range(60)
     return [
         one.now
         for one in passed
-        if (matches(text, one.wall) and (every_hour or not one.is_repeated))
+        if (
+            one.wall.minute in at_minute
+            and matches(text, one.wall)
+            and (every_hour or not one.is_repeated)
+        )
         or any(matches(text, wall) for wall in one.skipped)
     ]
 
@@ -99,12 +105,17 @@ def reference(text: str, passed: Iterable[Minute]) -> list[datetime]:
 @pytest.mark.parametrize("zone", CHANGES)
 @pytest.mark.parametrize("change", [0, 1], ids=["spring", "autumn"])
 def test_no_slot_is_lost_or_doubled_at_a_clock_change(zone: str, change: int) -> None:
-    """13 zones, both changes, 14 shapes: minute by minute the same as the reference."""
+    """13 zones, both changes, 14 shapes: minute by minute the same as the reference.
+
+    While somebody waits each zone has four of the shapes, and another zone the next four.
+    """
     middle = datetime.fromisoformat(CHANGES[zone][change]).replace(tzinfo=ZoneInfo(zone))
     after = middle.astimezone(UTC) - timedelta(hours=12)
     until = after + timedelta(hours=48)
     passed = minutes(ZoneInfo(zone), after, until)
-    for text in SHAPES:
+    first = 4 * (list(CHANGES).index(zone) + change)
+    shapes = tries(few=4, some=len(SHAPES), full=len(SHAPES))
+    for text in islice(cycle(SHAPES), first, first + shapes):
         got = list(Schedule.parse(text, zone).slots(after, until))
         assert got == reference(text, passed), (text, zone)
         assert all(one < other for one, other in pairwise(got))
@@ -154,7 +165,7 @@ def test_wall_times_are_croniters(minute: str, hour: str, weekday: str, after: d
 )
 def test_leap_days_are_croniters(text: str) -> None:
     """Also across 2100, which is no leap year."""
-    for year in (2023, 2027, 2095):
+    for year in (2095, 2023, 2027)[: tries(few=1, some=3, full=3)]:
         start = datetime(year, 1, 1, tzinfo=UTC)
         reader = croniter(text, start, implement_cron_bug=True)
         expected = [reader.get_next(datetime) for _ in range(6)]

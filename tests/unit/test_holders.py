@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,36 +30,65 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def left_behind(store: LocalStore, holders: Holders) -> Lease:
-    """What a prune left that was killed."""
-    return die_holding(store, "prune", holders, clock=clock, backups=[KEY])
+@pytest.fixture(scope="module")
+def died(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Lease]:
+    """A directory with the store and the state of a prune that was killed, and its lease."""
+    place = tmp_path_factory.mktemp("died")
+    (place / "state").mkdir()
+    holders, store = Holders(place / "state"), LocalStore(place / "store")
+    lease = die_holding(store, "prune", holders, clock=clock, backups=[KEY])
+    return place, lease
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty one."""
-    return LocalStore(tmp_path / "store")
+def place(died: tuple[Path, Lease]) -> Iterator[Path]:
+    """That directory, which each test finds as it was left: the record is the same file again."""
+    place, _ = died
+    record = only_file(Holders(place / "state"))
+    text, kept = record.read_bytes(), record.with_name("kept")
+    os.link(record, kept)
+    stored = {path: path.read_bytes() for path in (place / "store" / "leases").iterdir()}
+    yield place
+    for path in record.parent.iterdir():
+        if path != kept:
+            path.unlink()
+    kept.rename(record)
+    record.write_bytes(text)
+    for path in (place / "store" / "leases").iterdir():
+        path.unlink()
+    for path, data in stored.items():
+        path.write_bytes(data)
 
 
 @pytest.fixture
-def holders(tmp_path: Path) -> Holders:
-    """Those of a state directory."""
-    state = tmp_path / "state"
-    state.mkdir()
-    return Holders(state)
+def dead(place: Path, died: tuple[Path, Lease]) -> Lease:
+    """The lease that it left."""
+    assert place
+    return died[1]
+
+
+@pytest.fixture
+def store(place: Path) -> LocalStore:
+    """The store that it is in."""
+    return LocalStore(place / "store")
+
+
+@pytest.fixture
+def holders(place: Path) -> Holders:
+    """Those of its state directory."""
+    return Holders(place / "state")
 
 
 def only_file(holders: Holders) -> Path:
     """The one record there is."""
-    (path,) = holders.directory.iterdir()
+    (path,) = holders.directory.glob("*.held")
     return path
 
 
 def test_a_lease_whose_process_was_killed_is_replaced_at_once(
-    store: LocalStore, holders: Holders
+    dead: Lease, store: LocalStore, holders: Holders
 ) -> None:
     """And is gone, so that it does not count again when the next one is over."""
-    dead = left_behind(store, holders)
     assert holders.is_dead(dead)
     with held(store, "prune", clock=clock, holders=holders) as lease:
         assert lease.lease.number == dead.number + 1
@@ -79,18 +108,16 @@ def test_a_lease_whose_holder_lives_is_respected(store: LocalStore, holders: Hol
         assert not holders.is_dead(lease.lease)
 
 
-def test_a_lock_is_proof_enough_that_a_holder_lives(holders: Holders, store: LocalStore) -> None:
+def test_a_lock_is_proof_enough_that_a_holder_lives(tmp_path: Path) -> None:
     """Whatever its record says of its process."""
-    with held(store, "prune", clock=clock, holders=holders) as lease:
+    holders = Holders(tmp_path)
+    with held(MemoryStore(), "prune", clock=clock, holders=holders) as lease:
         changed(started="1")(only_file(holders))
         assert not holders.is_dead(lease.lease)
 
 
-def test_another_state_directory_knows_nothing(
-    store: LocalStore, holders: Holders, tmp_path: Path
-) -> None:
+def test_another_state_directory_knows_nothing(store: LocalStore, tmp_path: Path) -> None:
     """The holder may be alive on another host of this name."""
-    left_behind(store, holders)
     other = tmp_path / "other"
     for state in (other, tmp_path / "missing"):
         with pytest.raises(BusyError):
@@ -135,10 +162,9 @@ def cut(path: Path) -> None:
      without_head, with_another_head, Path.unlink],
 )  # fmt: skip
 def test_in_doubt_a_holder_may_be_alive(
-    store: LocalStore, holders: Holders, change: Callable[[Path], None]
+    dead: Lease, store: LocalStore, holders: Holders, change: Callable[[Path], None]
 ) -> None:
     """Another boot, another process, a copied or damaged record, a process that is there still."""
-    dead = left_behind(store, holders)
     assert holders.is_dead(dead)
     change(only_file(holders))
     assert not holders.is_dead(dead)
@@ -146,11 +172,8 @@ def test_in_doubt_a_holder_may_be_alive(
         take_lease(store, "prune", clock=clock, holders=holders)
 
 
-def test_a_lease_of_another_host_or_time_is_not_this_one(
-    store: LocalStore, holders: Holders
-) -> None:
+def test_a_lease_of_another_host_or_time_is_not_this_one(dead: Lease, holders: Holders) -> None:
     """What was noted is that object, to the byte."""
-    dead = left_behind(store, holders)
     assert not holders.is_dead(replace(dead, host="elsewhere"))
     assert not holders.is_dead(replace(dead, number=dead.number + 1))
     assert not holders.is_dead(replace(dead, expires=dead.expires + timedelta(seconds=1)))
@@ -160,7 +183,6 @@ def test_what_a_dead_prune_was_about_to_delete_can_be_read(
     store: LocalStore, holders: Holders
 ) -> None:
     """It is there, or it is not; nobody deletes it any more."""
-    left_behind(store, holders)
     require_not_going(store, [KEY], now=clock(), holders=holders)
     with pytest.raises(BusyError, match="being deleted"):
         require_not_going(store, [KEY], now=clock())
@@ -184,9 +206,9 @@ class Failing(MemoryStore):
         super().put(key, data, durable=durable)
 
 
-def test_the_record_of_a_lease_that_could_not_be_let_go_of_stays(holders: Holders) -> None:
+def test_the_record_of_a_lease_that_could_not_be_let_go_of_stays(tmp_path: Path) -> None:
     """So that it is known to be over when the process is; until then it may be at work."""
-    store = Failing()
+    store, holders = Failing(), Holders(tmp_path)
     lease = take_lease(store, "prune", clock=clock, holders=holders, every=NEVER)
     store.is_down = True
     lease.release()
@@ -195,19 +217,18 @@ def test_the_record_of_a_lease_that_could_not_be_let_go_of_stays(holders: Holder
     assert holders.is_dead(lease.lease)
 
 
-def test_records_that_are_old_are_removed(store: LocalStore, holders: Holders) -> None:
+def test_records_that_are_old_are_removed(holders: Holders) -> None:
     """But not one that a process holds, however old it is."""
-    left_behind(store, holders)
-    dead = only_file(holders)
+    record = only_file(holders)
     long_ago = time.time() - 25 * 3600
     with held(MemoryStore(), "backup", clock=clock, holders=holders):
-        (alive,) = set(holders.directory.iterdir()) - {dead}
-        for path in (dead, alive):
+        (alive,) = set(holders.directory.glob("*.held")) - {record}
+        for path in (record, alive):
             os.utime(path, (long_ago, long_ago))
         with held(MemoryStore(), "backup", clock=clock, holders=holders):
-            assert not dead.exists()
+            assert not record.exists()
             assert alive.exists()
-    assert list(holders.directory.iterdir()) == []
+    assert list(holders.directory.glob("*.held")) == []
 
 
 def test_a_state_directory_that_takes_no_record_keeps_nobody_from_work(tmp_path: Path) -> None:

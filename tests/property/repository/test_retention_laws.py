@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 
+from tests.lab.effort import tries
 from tests.lab.retention import assert_laws
 
-HISTORIES = 100
+HISTORIES = tries(few=25, some=100, full=100)
 
 
 def test_the_laws_hold_in_random_histories() -> None:

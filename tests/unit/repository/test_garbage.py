@@ -131,22 +131,25 @@ def test_what_is_left_of_a_backup_that_is_gone() -> None:
     assert list(left_over(parts, [KEY])) == []
 
 
-def test_a_list_of_many_blocks_is_remembered_whole() -> None:
+def test_a_list_of_many_blocks_is_remembered_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the next one, which is much like it, costs little."""
-    references = References()
+    monkeypatch.setattr(garbage, "_BLOCK_BYTES", 2**14)
+    references, data = References(), lines(*range(1000))
+    assert len(data) > 5 * 2**14
     for _ in range(2):
-        assert references.add_list(lines(*range(40_000)), "long") == 40_000
-    keys = [chunk_object_key(digest(n)) for n in range(40_005)]
-    assert set(references.unreferenced(keys)) == set(keys[40_000:])
+        assert references.add_list(data, "long") == 1000
+    keys = [chunk_object_key(digest(n)) for n in range(1005)]
+    assert set(references.unreferenced(keys)) == set(keys[1000:])
 
 
 def test_of_a_long_list_only_the_beginning_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes later is counted once more than it had to be, and is referred to all the same."""
     monkeypatch.setattr(garbage, "_MANY", 10)
+    monkeypatch.setattr(garbage, "_BLOCK_BYTES", 2**14)
     references = References()
-    assert references.add_list(lines(*range(20_000)), "long") == 20_000
-    keys = [chunk_object_key(digest(n)) for n in range(20_005)]
-    assert set(references.unreferenced(keys)) == set(keys[20_000:])
+    assert references.add_list(lines(*range(1000)), "long") == 1000
+    keys = [chunk_object_key(digest(n)) for n in range(1005)]
+    assert set(references.unreferenced(keys)) == set(keys[1000:])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from backup.repository.layout import REPOSITORY_KEY, BackupId, BackupKey, chunk_
 from backup.repository.manifest import encode_manifest, sha256_hex
 from backup.repository.stores.base import Buffer
 from backup.repository.stores.memory import MemoryStore
+from tests.lab.effort import tries
 from tests.samples import CHUNK_KEY, DESCRIPTION, IDENTITY, KEY, Writing, allowed, catalog
 
 DATA = random.Random(1).randbytes(5000)
@@ -93,7 +94,7 @@ def test_the_manifest_comes_last_and_after_the_barrier() -> None:
 def test_a_store_that_fails_anywhere_leaves_no_backup_or_a_whole_one() -> None:
     """The n-th call fails, for every n; the next run succeeds on what is there."""
     last = 0
-    for number in range(1, 200):
+    for number in range(1, 200, tries(few=4, some=1, full=1)):
         store = RecordingStore(fails_at=number)
         try:
             write(Writing(store))
