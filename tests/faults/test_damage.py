@@ -32,9 +32,17 @@ from backup.repository.manifest import decode_manifest, encode_manifest, sign_ma
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
 from tests.faults.conftest import Numbers
-from tests.faults.vault import Vault
+from tests.faults.vault import DATABASE, KIB, Vault
 from tests.lab.servers import LabServer
 
+# Each object is read thousands of times here: a few dozen of every kind are enough.
+FEWER = """
+DELETE FROM papers WHERE id > 150;
+DELETE FROM clients WHERE id > 1000;
+DELETE FROM prices WHERE id > 4000;
+REFRESH MATERIALIZED VIEW newest;
+VACUUM FULL papers, clients, prices;
+"""
 REFUSALS = (IntegrityError, NotFoundError, KeyUnavailableError)
 
 
@@ -105,13 +113,13 @@ class Copy:
 
 
 @pytest.fixture(scope="module")
-def backed_up(
-    tmp_path_factory: pytest.TempPathFactory, any_server: LabServer, portal: Dsn
-) -> Vault:
+def backed_up(tmp_path_factory: pytest.TempPathFactory, any_server: LabServer) -> Iterator[Vault]:
     """A repository with one backup; tests damage copies of it."""
-    vault = Vault.make(tmp_path_factory.mktemp("vault"), any_server, portal)
-    assert vault.backup().code == 0
-    return vault
+    with any_server.fresh_database() as dsn:
+        any_server.sql(DATABASE + FEWER, database=dsn.database)
+        vault = Vault.make(tmp_path_factory.mktemp("vault"), any_server, dsn)
+        assert vault.backup(fault={"table_threshold": 128 * KIB}).code == 0
+        yield vault
 
 
 @pytest.fixture
@@ -144,6 +152,8 @@ def test_random_damage_is_found_and_refused(
     others.remove(REPOSITORY_KEY)
     assert copy.export(tmp_path / "whole") == ""
     files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert len(chunks) > 20
+    assert sum(name.endswith(".chunks") for name in others) > 4
     for _ in range(numbers.of(100, 1000)):
         key = chance.choice(others if chance.random() < 0.5 else chunks)
         copy.put(key, damaged(copy.objects[key], chance))

@@ -44,11 +44,11 @@ attempts = 5
 [schedules]
 restore_test_latest = "0 5 * * 0"
 verify = "0 4 1 * *"
-prune = "0 6 * * 1"
+prune = "0 6 * * 1,3,5"
 report = "0 6 1 * *"
 
 [retention]
-keep_last = 20
+keep_last = 8
 minimum_age = 0
 
 [databases.portal]
@@ -323,6 +323,8 @@ def faults_of(figures: Figures, *, memory_slack_kib: int = 4096) -> list[str]:
         wrong.append(f"memory grows: {figures.memory_kib} KiB")
     if figures.descriptors[1] > figures.descriptors[0] + 3:
         wrong.append(f"descriptors grow: {figures.descriptors}")
+    if "prune" in figures.died_holding_a_lease and not figures.outcomes["prune succeeded"]:
+        wrong.append("no prune came through after one that was killed")
     if figures.left:
         wrong.append(f"processes are left: {figures.left}")
     return wrong
