@@ -53,11 +53,12 @@ _OWNED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The backup that a database comes back from."""
+    """The backup that a database comes back from; `is_named`: a person named it."""
 
     database: str
     backup_id: str
     snapshot_time: str
+    is_named: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +119,7 @@ class Recovery:
                     database=database,
                     backup_id=newest["backup_id"],
                     snapshot_time=newest["snapshot_time"],
+                    is_named=backup_id is not None,
                 )
             )
         return tuple(found)
@@ -171,7 +173,9 @@ class Recovery:
     def _test(self, chosen: Sequence[Chosen]) -> list[dict[str, Any]]:
         """Restore-test each backup on the backup host; anything but PASS ends it all.
 
-        But for one of a database without a table: it restored, and there was no row to compare.
+        But for one of a database without a table: it restored, and there was no row to compare. It
+        is taken only if no older one is proven, or if a person named it: whoever lost everything
+        before the newest backup wants the one before that.
         """
         found = []
         for one in chosen:
@@ -184,8 +188,20 @@ class Recovery:
                     f" {tested['verdict']}; nothing was restored",
                     hint="strongroom list on the backup host; --backup names an older one",
                 )
+            if tested["codes"] == [NO_TABLE] and not one.is_named:
+                self._require_nothing_proven(one)
             found.append(tested)
         return found
+
+    def _require_nothing_proven(self, one: Chosen) -> None:
+        status = json.loads(self._strongroom("status --json", ok=(0, 1, 2)))
+        (known,) = (each for each in status["databases"] if each["database"] == one.database)
+        if proven := known["proven_backup_id"]:
+            raise StrongroomError(
+                f"the newest backup of {one.database}, {one.backup_id}, has no table, and {proven},"
+                " which passed its restore test, has: nothing was restored",
+                hint=f"--database {one.database} --backup {proven}; or name the empty one so",
+            )
 
     def _databases(self) -> list[str]:
         """Return the databases of a server that runs; none of a bare machine."""

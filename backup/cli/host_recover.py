@@ -60,11 +60,11 @@ def command(
 ) -> None:
     """Make a bare machine the database host again and restore the newest backup into it.
 
-    The backup is restore-tested on the backup host meanwhile; only a PASS is restored, or what has
-    no table, of which nothing can be proven. Databases that hold anything are never touched. Roles,
-    rights and settings come out as declared, `host verify` runs at the end, and the report has the
-    time of every step. Exit code 3: the data is back, and a check failed. With --beside a host that
-    is well gets the backup as a database of its own.
+    The backup is restore-tested on the backup host meanwhile; only a PASS is restored, or what
+    has no table, of which nothing can be proven, while no older backup is. Databases that hold
+    anything are never touched. Roles, rights and settings come out as declared, `host verify` runs
+    at the end, and the report has the time of every step. Exit code 3: the data is back, and a
+    check failed. With --beside a host that is well gets the backup as a database of its own.
     """
     from datetime import UTC, datetime
     from platform import node
