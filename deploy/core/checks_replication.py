@@ -37,6 +37,12 @@ def _slots(target: Target) -> frozenset[str]:
     )
 
 
+def _slots_of_others(target: Target) -> frozenset[str]:
+    if target.replica is not None or target.server is None:
+        return frozenset()
+    return frozenset(f"{name} is in use" for name in target.server.replication_slots)
+
+
 def _sessions(target: Target) -> frozenset[str]:
     role = REPLICATION_ROLE.name
     return frozenset(
@@ -60,6 +66,7 @@ def _sql(  # noqa: PLR0917 - rows of a table
     hint: str,
     applies: Callable[[Target], bool] = lambda _: True,
     required: Names = nothing,
+    allowed: Names = nothing,
 ) -> Probe:
     return Probe(
         id=id_,
@@ -71,6 +78,7 @@ def _sql(  # noqa: PLR0917 - rows of a table
         hint=hint,
         applies=applies,
         required=required,
+        allowed=allowed,
     )
 
 
@@ -84,6 +92,7 @@ REPLICATION_PROBES: Final = (
         "one for each declared replica, in use",
         f"pg_drop_replication_slot what nobody declared; else {_RUNBOOK}",
         required=_slots,
+        allowed=_slots_of_others,
     ),
     _sql(
         "replicas-stream",

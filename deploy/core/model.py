@@ -132,6 +132,7 @@ class Host(Declared):
 class DatabaseServer(Declared):
     """A PostgreSQL server: the host, its package, and everything in it.
 
+    `replication_slots` are those of others, which they make themselves: they are not reported.
     `is_monitored` follows from the site: then its exporter has a role that sees statistics only.
     `has_replicas` follows from the hosts of the inventory: then there is a role that streams.
     """
@@ -147,6 +148,7 @@ class DatabaseServer(Declared):
     databases: tuple[Database, ...] = ()
     access_rules: tuple[AccessRule, ...] = ()
     backup: BackupAccess | None = BackupAccess()
+    replication_slots: tuple[AnyName, ...] = ()
     undeclared: Undeclared = "report"
     is_monitored: bool = False
     has_replicas: bool = False

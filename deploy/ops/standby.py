@@ -85,7 +85,7 @@ def slots(server: DatabaseServer, names: Sequence[str]) -> Commands:
             create = f"SELECT pg_create_physical_replication_slot({sql.literal(name)}, true);\n"
             statements.append(create)
     for slot in found:
-        if slot.name not in names:
+        if slot.name not in {*names, *server.replication_slots}:
             record.finding(f"replication slot {slot.name}", "not declared; it holds up disk")
     if statements:
         yield StringCommand(

@@ -21,6 +21,9 @@ from tests.lab.replicas import (
 )
 from tests.lab.sites import Site
 
+# The first one makes three hosts, and the longest goes on for a dozen deploys.
+pytestmark = pytest.mark.timeout(1500)
+
 
 @pytest.fixture(scope="module")
 def pair(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:

@@ -329,6 +329,24 @@ def test_who_streams_is_who_is_declared(
     assert judged.passed is is_good, judged
 
 
+def test_a_slot_of_others_is_known_if_it_is_declared(hosts: list[InventoryHost]) -> None:
+    """One that nobody uses holds up disk all the same."""
+    for host in hosts[:2]:
+        host.data["database_server"]["replication_slots"] = ["ledger"]
+    target = target_of_host(parse_estate(hosts), PRIMARY)
+    (one,) = (probe for probe in probes_of(target) if probe.id == "replication-slots")
+    own = "strongroom_db2_example_org is in use"
+    for more, is_good in (
+        ((), True),
+        (("ledger is in use",), True),
+        (("ledger is used by nobody",), False),
+        (("other is in use",), False),
+    ):
+        answer = Answer(items=(own, *more))
+        (judged,) = judge(target, (one,), {("replication-slots", ""): answer})
+        assert judged.passed is is_good
+
+
 BEHIND = ReplicaSeen(is_in_recovery=True, is_streaming=False, received="1/10", replayed="0/FF")
 WHOLE = ReplicaSeen(is_in_recovery=True, is_streaming=False, received="0/60D8", replayed="0/60D8")
 
