@@ -71,7 +71,10 @@ def connection(replica: Replica, primary: DatabaseServer) -> str:
 
 
 def standby_settings(replica: Replica, primary: DatabaseServer) -> tuple[Tuned, ...]:
-    """Return what a replica is told beside what its primary is told."""
+    """Return what a replica is told beside what its primary is told.
+
+    Only what a reload takes back: a replica that is promoted is not restarted by the next apply.
+    """
     return (
         Tuned(
             name="primary_conninfo",
@@ -83,5 +86,4 @@ def standby_settings(replica: Replica, primary: DatabaseServer) -> tuple[Tuned, 
             value=replica.replication_slot,
             reason="the primary keeps what this one lacks",
         ),
-        Tuned(name="hot_standby", value="on", reason="can be read"),
     )
