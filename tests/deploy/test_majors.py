@@ -12,6 +12,8 @@ from tests.lab.packagesources import package_source
 from tests.lab.pgpackages import VERSIONS, postgresql_packages
 from tests.lab.sites import PORTAL, Site, new_site, spoilt
 
+# A machine without a cache builds two Debians first.
+pytestmark = pytest.mark.timeout(1200)
 # The majors of the servers. Neither Debian has them, so the backup host's tools are of there too.
 MAJORS = {"db1": 16, "db2": 18}
 DATABASES = {"db1": "portal", "db2": "ledger"}
