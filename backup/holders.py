@@ -79,7 +79,7 @@ class Holders:
         """Whether the process that wrote this is known to hold it no more."""
         if lease.host != platform.node():
             return False
-        for path in self.directory.glob(f"*{_SUFFIX}"):
+        for path in self._records():
             with suppress(OSError):  # it has ended in this moment, or tells nothing
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
@@ -88,6 +88,12 @@ class Holders:
                 finally:
                     os.close(descriptor)
         return False
+
+    def _records(self) -> list[Path]:
+        try:
+            return [*self.directory.glob(f"*{_SUFFIX}")]
+        except OSError:  # another user's: nothing is known
+            return []
 
     def _begin(self, process: dict[str, object]) -> HolderRecord:
         path = self.directory / f"{secrets.token_hex(8)}{_SUFFIX}"
@@ -106,7 +112,7 @@ class Holders:
     def _forget_old(self) -> None:
         """Remove what processes left behind that died long ago."""
         oldest = time.time() - _KEPT_FOR.total_seconds()
-        for path in self.directory.glob(f"*{_SUFFIX}"):
+        for path in self._records():
             with suppress(OSError):
                 if path.stat().st_mtime >= oldest:
                     continue

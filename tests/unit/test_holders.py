@@ -217,6 +217,15 @@ def test_the_record_of_a_lease_that_could_not_be_let_go_of_stays(tmp_path: Path)
     assert holders.is_dead(lease.lease)
 
 
+def test_a_state_directory_that_cannot_be_looked_into_tells_nothing(
+    dead: Lease, tmp_path: Path
+) -> None:
+    """Another user's, or one with a name too long: nobody is known to be dead, nothing fails."""
+    nowhere = Holders(tmp_path / ("x" * 300))
+    assert not nowhere.is_dead(dead)
+    assert nowhere.begin() is None
+
+
 def test_records_that_are_old_are_removed(holders: Holders) -> None:
     """But not one that a process holds, however old it is."""
     record = only_file(holders)
