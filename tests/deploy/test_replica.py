@@ -160,7 +160,7 @@ def test_a_replica_takes_the_place_of_its_primary(pair: Replicated, tmp_path: Pa
     assert "db2 is no replica of the inventory" in again.stderr
     site.issue("--all")
     assert site.host_verb("rotate certificates").code == 0
-    ask(site, "db1", "SELECT pg_terminate_backend(pid) FROM pg_stat_wal_receiver")
+    ask(site, "db2", "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
     passes_every_check(site)
 
 
