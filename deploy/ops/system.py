@@ -84,9 +84,16 @@ def daemon_reload(unit_name: str, drop_in: str) -> Commands:
 
 @operation()
 def fresh(unit_name: str, watched: str) -> Commands:
-    """Restart a unit that began before one of its files (the shell's words) was changed."""
-    began = f'began=$(date -d "$(systemctl show -p ActiveEnterTimestamp --value {unit_name})" +%s)'
-    newer = f'for f in {watched}; do [ "$(stat -c %Y "$f")" -le "$began" ] || echo "$f"; done'
+    """Restart a unit that began before one of its files (the shell's words) was changed.
+
+    To the nanosecond: a package starts its unit in the very second in which its options follow.
+    """
+    shown = f"systemctl show --timestamp=us+utc -p ActiveEnterTimestamp --value {unit_name}"
+    began = f'began=$(date -d "$({shown})" +%s%N)'
+    newer = (
+        f'for f in {watched}; do changed=$(stat -c %.9Y "$f");'
+        ' [ "${changed%.*}${changed#*.}" -le "$began" ] || echo "$f"; done'
+    )
     changed = host.get_fact(Printed, script=f"{began}\n{newer}")
     if changed:
         names = ", ".join(changed.split())

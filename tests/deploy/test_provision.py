@@ -22,6 +22,7 @@ from tests.lab.repositories import Ended, ended
 from tests.lab.sites import INVENTORY, PASSWORDS, Site, admin, spoilt
 
 CONF = "/etc/postgresql/15/main"
+EXPORTER = "prometheus-node-exporter"
 PATIENCE = 240
 LOADED = "SELECT pg_conf_load_time(), pg_postmaster_start_time()"
 # A deploy of one operation: what no inventory can ask for is given to it all the same.
@@ -59,6 +60,8 @@ def test_applying_twice_changes_nothing(declared: Site) -> None:
 def test_planted_drift_is_named_and_mended(declared: Site) -> None:
     """A trust rule, a superuser, a chmod, an ALTER SYSTEM, an open filter: those and no more.
 
+    And options that an exporter did not read, though they are of the second in which it began.
+
     A role that nobody declared is a finding: it is told, and left as it is. `apply --dry-run` says
     the same, and does nothing of it, whatever --yes says.
     """
@@ -67,7 +70,9 @@ def test_planted_drift_is_named_and_mended(declared: Site) -> None:
         "db1",
         f"echo 'host all all 0.0.0.0/0 trust' >>{CONF}/pg_hba.conf;"
         f" chmod 0644 {CONF}/tls/server.key;"
-        " nft insert rule inet strongroom input tcp dport 5432 accept",
+        " nft insert rule inet strongroom input tcp dport 5432 accept;"
+        f" began=$(systemctl show -p ActiveEnterTimestamp --value {EXPORTER});"
+        f' touch -d "@$(date -d "$began" +%s).999999999" /etc/default/{EXPORTER}',
     )
     admin(site, "ALTER ROLE portal_app SUPERUSER; CREATE ROLE mallory LOGIN")
     admin(site, "ALTER SYSTEM SET log_connections = off")
@@ -81,6 +86,7 @@ def test_planted_drift_is_named_and_mended(declared: Site) -> None:
         ("setting log_connections", "'on' by ALTER SYSTEM"),
         ("configuration of PostgreSQL", "newer on disk"),
         ("role portal_app", "SUPERUSER"),
+        (f"unit {EXPORTER}.service", f"/etc/default/{EXPORTER}"),
     }
     assert [one["item"] for one in planned.json["findings"]] == ["role mallory"]
     dry = site.json("apply", "--yes", "--dry-run", "--limit", "db1")
