@@ -19,9 +19,11 @@ WITH_KEYS, WITHOUT_KEYS = "With the copy of its keys", "Without a copy of its ke
 
 # Followed on real hosts, by tests/deploy, and by test_offsite.py.
 ON_HOSTS = {
+    "add-a-replica",
     "add-an-application-role",
     "host-lost",
     "new-host",
+    "promote-a-replica",
     "restore-over",
     "rotate-certificates",
     "rotate-passwords",
