@@ -105,7 +105,8 @@ class _Bench:
 def _keep_to(cores: list[int]) -> None:
     """Let all threads of this process, and so what they start from now on, use these only."""
     for task in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def _seconds_of(names: tuple[str, ...]) -> float:
