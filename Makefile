@@ -17,7 +17,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
-# While you work: ten seconds, with few examples of what chance decides; CI tries more of them. Two
+# While you work: half a minute, with few examples of what chance decides; CI tries more of them. Two
 # processes that know nothing of each other, as each of a pool's would have to read all the tests.
 HALF := tests/unit/crypto tests/unit/deploy tests/unit/evidence tests/unit/postgres
 FEW := EFFORT=few $(BIN)/pytest --quiet --numprocesses=0

@@ -251,7 +251,8 @@ class S3Store:
 def _sha256(key: str, body: bytes) -> bytes:
     """Return the digest that the store is to hold the body against.
 
-    A chunk's is its name, so a store that checks it takes no chunk that is not what it is called.
+    A chunk's is its name, so a store that keeps a SHA-256 takes no chunk that is not what it is
+    called. One that checks only the signature refuses our put of it, and takes boto3's.
     """
     name = key.rpartition("/")[2]
     if key.startswith("chunks/") and _SHA256.fullmatch(name):
