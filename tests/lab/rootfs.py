@@ -28,6 +28,7 @@ _DOWNLOADED = (
     "python3-venv", "age", "zstd", "unattended-upgrades", "systemd-timesyncd", "logrotate",
     "prometheus-node-exporter", "prometheus-postgres-exporter",
 )  # fmt: skip
+_UTMP = "systemd-update-utmp-runlevel.service"
 _OPTIONS = (
     '--aptopt=Apt::Install-Recommends "false"',
     '--aptopt=Acquire::Check-Valid-Until "false"',
@@ -35,6 +36,9 @@ _OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--skip=cleanup/apt",
+    # It asks D-Bus for the runlevel while that starts, and now and then in vain: the host would be
+    # `degraded` for a record that nobody reads here.
+    f'--customize-hook=ln -s /dev/null "$1/etc/systemd/system/{_UTMP}"',
 )
 _LIMIT_SECONDS = 900
 
