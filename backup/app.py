@@ -91,15 +91,28 @@ def copy_rules(settings: Settings, copy: GivenCopy) -> CopyRules:
     )
 
 
-def open_repository(settings: Settings, from_copy: str | None = None) -> Repository:
+def open_repository(
+    settings: Settings, from_copy: str | None = None, *, is_judged: bool = False
+) -> Repository:
     """Return the repository that the settings name, or a copy of it by the copy's name.
 
-    Raises `NotFoundError` if there is none.
+    Raises `NotFoundError` if there is none, and `SettingsError` if another repository is in the
+    copy's place: nobody is given another's backups, and nothing is deleted of them. With
+    `is_judged`, and keys to sign a judgement with, that is for a restore test to say (`demand`).
     """
     if from_copy is None:
         return Repository(open_store(settings))
     (copy,) = copies(settings, from_copy)
-    return Repository(CopyView(open_copy(settings, copy), lambda: open_store(settings)))
+    view = CopyView(open_copy(settings, copy), lambda: open_store(settings))
+    repository = Repository(view)
+    if view.is_of_another and not (is_judged and keys_directory(settings, repository).is_dir()):
+        raise SettingsError(
+            f"copy {copy.name} is no copy of {settings.repository}: {view.address} holds repository"
+            f" {repository.id}, which is another one",
+            hint="correct [[copies]] in the settings; to read it as what it is, name it as"
+            " `repository`",
+        )
+    return repository
 
 
 def keys_directory(settings: Settings, repository: Repository) -> Path:

@@ -157,7 +157,7 @@ def command(
             return None
 
     settings = read_settings()
-    opened = app.open_repository(settings, from_copy)
+    opened = app.open_repository(settings, from_copy, is_judged=not dry_run)
     if dry_run:
         _print_choice(opened, choice, database, as_json=as_json)
         return 0
