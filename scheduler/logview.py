@@ -31,7 +31,8 @@ from backup.repository.stores.base import Store
 # A restore test of the oldest backup comes once a month: its result must be in view.
 WINDOW = timedelta(days=100)
 _BATCH = 256
-_READERS = 8
+# So many objects are fetched at once; each takes a round trip.
+READERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class LogReader:
         new = [seq for seq in numbers if seq not in self._lines]
         if not new:
             return
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             lines = pool.map(lambda seq: self._store.get(log_entry_key(seq)), new)
             self._lines.update(zip(new, lines, strict=True))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from scheduler.facts import Blindness, DatabaseRecord, DoubtedBackup, Facts, Sto
 from scheduler.jobs import jobs_of
 from scheduler.journalview import read_journal
 from scheduler.logged import told_of_database, told_of_repository
-from scheduler.logview import LogReader, LogView
+from scheduler.logview import READERS, LogReader, LogView
 from scheduler.promises import certificates, database_names, due, promise
 from scheduler.status import DaemonState, Expiry, NotifierStatus
 
@@ -61,11 +62,18 @@ class _ByDatabase:
 class Looker:
     """Looks again and again; what never changes is read once."""
 
-    def __init__(self, settings: Settings, *, configured_notifiers: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        configured_notifiers: int,
+        repository: Repository | None = None,
+    ) -> None:
+        """Look at that repository, or at the one of the settings, opened when it is there."""
         self._settings = settings
         self._jobs = jobs_of(settings)
         self._configured = configured_notifiers
-        self._repository: Repository | None = None
+        self._repository = repository
         self._reader: LogReader | None = None
         self._believed: dict[BackupKey, StoredBackup] = {}
 
@@ -86,9 +94,7 @@ class Looker:
             view = opened.view
             there = frozenset(opened.keys)
             self._believed = {key: one for key, one in self._believed.items() if key in there}
-            of = _ByDatabase(opened)
-            for name in database_names(settings, opened.keys):
-                record = self._record(name, opened, of, now)
+            for name, record in self._records(opened, now):
                 # The log may not have been told of all that was missed yet.
                 missed = max(record.missed_slots, journal.missed.get(name, 0))
                 records[name] = replace(record, missed_slots=missed)
@@ -133,8 +139,9 @@ class Looker:
         )
 
     def _open(self, now: datetime) -> _Opened:
-        if self._repository is None or self._reader is None:
+        if self._repository is None:
             self._repository = app.open_repository(self._settings)
+        if self._reader is None:
             self._reader = LogReader(self._repository.store, self._repository.id)
         allowed = app.load_allowed_signers(self._settings, self._repository)
         keys = self._repository.backups()
@@ -148,6 +155,14 @@ class Looker:
                 now=now,
             )
         return _Opened(repository=self._repository, allowed=allowed, keys=keys, view=view)
+
+    def _records(self, opened: _Opened, now: datetime) -> Iterator[tuple[str, DatabaseRecord]]:
+        """Yield what is known of each database; manifests of several are fetched at once."""
+        of = _ByDatabase(opened)
+        names = database_names(self._settings, opened.keys)
+        with ThreadPoolExecutor(READERS, thread_name_prefix="look") as pool:
+            found = pool.map(lambda name: self._record(name, opened, of, now), names)
+            yield from zip(names, found, strict=True)
 
     def _record(self, name: str, opened: _Opened, of: _ByDatabase, now: datetime) -> DatabaseRecord:
         own = of.keys.get(name, [])
