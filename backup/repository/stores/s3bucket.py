@@ -45,9 +45,13 @@ class Bucket:
         self.address = address
         self._base = f"{address.prefix}/" if address.prefix else ""
         self.limit_seconds = options.timeout.total_seconds()
-        connected = connect(options)
+        try:
+            connected = connect(options)
+        except FOREIGN as error:  # half a pair of keys
+            raise translated(f"opening {address}", error) from error
         self.client: S3Client = connected.client
-        self._quick = QuickPut(connected, address.bucket)
+        # Without keys there is nothing to sign with; the first call says so.
+        self._quick = None if connected.credentials is None else QuickPut(connected, address.bucket)
         self._calls = Calls(f"s3 {address.bucket}")
 
     def name(self, key: str) -> str:
@@ -106,7 +110,7 @@ class Bucket:
         `sha256` is the body's, where it is known. Raises `TakenError` also where an earlier try of
         this very call was heard.
         """
-        if not self._quick.try_put(arguments, sha256):
+        if self._quick is None or not self._quick.try_put(arguments, sha256):
             self.attempt(doing, deadline, lambda: self.client.put_object(**arguments))
 
     def late(self, doing: str) -> StoreError:

@@ -1,4 +1,4 @@
-"""Looking at a store that answers late: what is needed of several databases is asked for at once."""
+"""Looking at a store that answers late: several databases are asked after at once."""
 
 from __future__ import annotations
 
