@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -57,6 +58,8 @@ from backup.storesettings import GivenCopy, GivenS3
 from backup.testpolicy import GivenExclusion, GivenWaiver, Text
 
 PREFIX = "STRONGROOM_"
+# What the settings that are being loaded are read from, besides the command line.
+_IN_FORCE: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("_IN_FORCE", default=())
 __all__ = ["CONFIG_VARIABLE", "CREDENTIALS_VARIABLE", "Settings", "config_path", "load"]
 
 _HINT = "docs/settings.md lists every setting"
@@ -107,6 +110,19 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     s3: GivenS3 = GivenS3()
     copies: tuple[GivenCopy, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return what `load` found to read from, and never the process's own environment."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings, *_IN_FORCE.get())
 
     @field_validator("copies")
     @classmethod
@@ -189,7 +205,11 @@ def load(
     _refuse_unknown_variables(environment)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
-        found = _sources(path, environment, is_root=is_root)(**given)
+        reset = _IN_FORCE.set(tuple(_sources(path, environment, is_root=is_root)))
+        try:
+            found = Settings(**given)
+        finally:
+            _IN_FORCE.reset(reset)
         return _with_databases(found, environment, is_dsn_given="dsn" in given)
     except ValidationError as error:
         raise SettingsError(_describe(error, path), hint=_HINT) from error
@@ -234,8 +254,10 @@ def _with_databases(
     return found.model_copy(update={"dsn": None, "databases": databases})
 
 
-def _sources(path: Path, environment: Mapping[str, str], *, is_root: bool) -> type[Settings]:
-    """Return a `Settings` that reads this file and environment, and nothing else."""
+def _sources(
+    path: Path, environment: Mapping[str, str], *, is_root: bool
+) -> list[PydanticBaseSettingsSource]:
+    """Return what is read besides the command line, the strongest first."""
     credentials = environment.get(CREDENTIALS_VARIABLE)
     fallback: dict[str, Any] = {
         "state_directory": default_state_directory(environment, is_root=is_root),
@@ -245,32 +267,15 @@ def _sources(path: Path, environment: Mapping[str, str], *, is_root: bool) -> ty
         fallback["credentials_directory"] = credentials
     if dsn := fallback_dsn(environment):
         fallback["dsn"] = dsn
-
-    class Loaded(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del env_settings, dotenv_settings, file_secret_settings
-            sources: list[PydanticBaseSettingsSource] = [
-                init_settings,
-                _Environment(settings_cls, environment),
-            ]
-            if credentials:
-                sources.append(
-                    SecretsSettingsSource(settings_cls, secrets_dir=credentials, env_prefix="")
-                )
-            if path.is_file():
-                sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
-            sources.append(InitSettingsSource(settings_cls, init_kwargs=fallback))
-            return tuple(sources)
-
-    return Loaded
+    sources: list[PydanticBaseSettingsSource] = []
+    if any(variable.upper().startswith(PREFIX) for variable in environment):
+        sources.append(_Environment(Settings, environment))
+    if credentials:
+        sources.append(SecretsSettingsSource(Settings, secrets_dir=credentials, env_prefix=""))
+    if path.is_file():
+        sources.append(TomlConfigSettingsSource(Settings, toml_file=path))
+    sources.append(InitSettingsSource(Settings, init_kwargs=fallback))
+    return sources
 
 
 class _Environment(EnvSettingsSource):
