@@ -154,11 +154,14 @@ class Schedule:
         """
         after, until = after.astimezone(UTC), until.astimezone(UTC)
         day = after.astimezone(self._zone).date() - 2 * _DAY  # a gap may be as long as a day
+        last = until.astimezone(self._zone).date() - 2 * _DAY
         pending: set[datetime] = set()
         while True:
             if self._is_on(day):
                 pending |= {one for one in self._instants(day) if after < one <= until}
             day += _DAY
+            if not pending and day < last:
+                continue
             # Nothing of a later day is due before its own midnight, the first one if there are two.
             midnight = _due(datetime.combine(day, time()), self._zone)[0]
             ready = sorted(one for one in pending if one < midnight)
