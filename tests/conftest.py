@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+gc.disable()  # loading makes many objects and no garbage
+
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 HOSTS = "tests/deploy"
 # What takes longest a file comes first; the many short ones fill what is left of a process.
 ORDER = (HOSTS, *(f"tests/{lane}" for lane in ("faults", "soak", "e2e", "integration", "contract")))
-
-gc.set_threshold(50_000, 20, 20)  # loading makes many objects and no garbage
 
 # Every run draws other examples: few each time, and many where there is time.
 settings.register_profile(EFFORT, max_examples=tries(few=8, some=30, full=2000), deadline=None)
@@ -55,6 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests, and two hosts with four tests would come last. In a lane the order stays random.
     """
     items.sort(key=_rank)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, and look for it only in what tests make."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def _rank(item: pytest.Item) -> tuple[int, bool]:
