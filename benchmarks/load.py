@@ -29,7 +29,8 @@ from backup.crypto.recipients import X25519Identity
 from backup.evidence.accounting import unaccounted
 from backup.evidence.entry import Entry, EntryType
 from backup.evidence.log import read_log
-from backup.postgres.scratch import Cluster, scratch_cluster
+from backup.postgres.dsn import Dsn
+from backup.postgres.scratch import scratch_cluster
 from backup.postgres.tools import Tools, find_tools
 from backup.repository.stores.s3 import S3Store
 from benchmarks.measure import pipeline, run_quietly
@@ -81,7 +82,7 @@ class Load:
 
     home: Path
     server: S3Server
-    cluster: Cluster
+    dsn: Dsn
     tools: Tools
     databases: int
     concurrency: int
@@ -96,7 +97,7 @@ class Load:
         self.address = f"s3://{bucket}/load"
         self.store = self.server.store(bucket, "load")
         (self.home / "ahead").write_text("0")
-        dsn = self.cluster.dsn
+        dsn = self.dsn
         for number in range(self.databases if self.has_backups else 0):
             psql(dsn, self.tools, f"CREATE DATABASE d{number:03} TEMPLATE template0")
             psql(dsn.with_database(f"d{number:03}"), self.tools, _TABLE.format(k=number + 1))
@@ -118,7 +119,7 @@ class Load:
             f'state_directory = "{self.home / "state"}"',
             'schedule = "0 * * * *"\ndigests = "never"',
             f'[s3]\nendpoint = "{self.server.endpoint}"\nprofile = "{self.server.profile}"',
-            f'ca_file = "{self.server.ca_file}"',
+            "" if self.server.ca_file is None else f'ca_file = "{self.server.ca_file}"',
             f"[daemon]\nconcurrency = {self.concurrency}",
         ]
         for number in range(self.databases):
@@ -270,14 +271,15 @@ def main(*, databases: int, concurrency: int, server: int, without_backups: bool
         ) as cluster:
             tell(f"building {databases} databases")
             has_backups = not without_backups
-            load = Load(home, gateway, cluster, tools, databases, concurrency, has_backups)
+            load = Load(home, gateway, cluster.dsn, tools, databases, concurrency, has_backups)
             load.make()
-            _measure(load)
+            measure(load)
     for what, value in machine().items():
         click.echo(f"{what}: {value}")
 
 
-def _measure(load: Load) -> None:
+def measure(load: Load) -> None:
+    """Have all due at once, tell what `status` says, and again after an outage."""
     hour = load.now.replace(minute=0, second=0, microsecond=0) + _HOUR
     with load.daemon() as running:
         load.go_to(hour + timedelta(seconds=1))
@@ -304,4 +306,5 @@ def _measure(load: Load) -> None:
     )
 
 
-main()
+if __name__ == "__main__":
+    main()
