@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import stat
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.documents import ROOT
 from tests.lab.hostrunbooks import follow
 from tests.lab.replicas import (
     CONF,
@@ -20,6 +23,8 @@ from tests.lab.replicas import (
     replicated_site,
 )
 from tests.lab.sites import Site
+
+RULES = ROOT / "deploy/templates/hosts.rules.yml"
 
 # The first one makes three hosts, and the longest goes on for a dozen deploys.
 pytestmark = pytest.mark.timeout(1500)
@@ -63,6 +68,19 @@ def test_a_replica_follows_and_every_check_of_it_passes(replica: Site) -> None:
     again = replica.json("apply", "--yes", "--no-prove")
     assert again["is_clean"], again
     assert again["operations"]["changed"] == 0
+
+
+def test_the_exporter_tells_what_the_alerts_of_replicas_ask(replica: Site) -> None:
+    """An alert on a metric that nobody gives would never come."""
+    url = f"http://{replica.hosts.address_of('db1')}:9187/metrics"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        told = answer.read().decode()
+    asked = set(re.findall(r"\bpg_[a-z_]+", RULES.read_text(encoding="utf-8")))
+    assert len(asked) == 5
+    assert {name for name in asked if not re.search(rf"^{name}[{{ ]", told, re.MULTILINE)} == set()
+    assert re.search(
+        r'^pg_replication_slots_active\{.*slot_name="strongroom_db2"\} 1$', told, re.MULTILINE
+    )
 
 
 def test_what_is_wrong_is_found_by_name_and_mended(replica: Site) -> None:

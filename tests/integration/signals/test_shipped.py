@@ -22,6 +22,7 @@ from tests.unit.scheduler.test_health import CASES, DAY, NOW, status
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "scheduler" / "monitoring"
 RULES = MONITORING / "strongroom.rules.yml"
+HOST_RULES = ROOT / "deploy" / "templates" / "hosts.rules.yml"
 DASHBOARD = MONITORING / "strongroom.dashboard.json"
 UNIT = ROOT / "scheduler" / "units" / "strongroom-daemon.service"
 DOCUMENT = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
@@ -56,17 +57,22 @@ def test_the_metrics_pass_promtool(tmp_path: Path) -> None:
     assert (done.code, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_rules_pass_promtool_and_fire_when_they_should(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rules", "tests"), [(RULES, "rules_test.yml"), (HOST_RULES, "hosts_rules_test.yml")]
+)
+def test_the_rules_pass_promtool_and_fire_when_they_should(
+    tmp_path: Path, rules: Path, tests: str
+) -> None:
     """Quiet while all is well; each alert fires when its thing is wrong."""
-    shutil.copy(RULES, tmp_path)
-    shutil.copy(Path(__file__).with_name("rules_test.yml"), tmp_path)
-    checked = ended((tool("promtool"), "check", "rules", str(tmp_path / RULES.name)))
+    cases = Path(__file__).with_name(tests)
+    shutil.copy(rules, tmp_path)
+    shutil.copy(cases, tmp_path)
+    checked = ended((tool("promtool"), "check", "rules", str(tmp_path / rules.name)))
     assert checked.code == 0, checked.stdout + checked.stderr
-    tested = ended((tool("promtool"), "test", "rules", str(tmp_path / "rules_test.yml")))
+    tested = ended((tool("promtool"), "test", "rules", str(tmp_path / tests)))
     assert tested.code == 0, tested.stdout + tested.stderr
-    alerts = set(re.findall(r"alert: (\w+)", RULES.read_text()))
-    tests = Path(__file__).with_name("rules_test.yml").read_text()
-    assert alerts == set(re.findall(r'alertname="(\w+)"', tests))
+    alerts = set(re.findall(r"alert: (\w+)", rules.read_text()))
+    assert alerts == set(re.findall(r'alertname="(\w+)"', cases.read_text()))
 
 
 def test_every_metric_of_rules_and_dashboard_exists() -> None:
