@@ -27,6 +27,7 @@ from backup.repository.layout import (
     parse_log_key,
 )
 from backup.repository.stores.base import Store
+from scheduler.keptlog import KeptLog
 
 # A restore test of the oldest backup comes once a month: its result must be in view.
 WINDOW = timedelta(days=100)
@@ -46,12 +47,21 @@ class LogView:
 
 
 class LogReader:
-    """Reads the log of one repository; entries never change, so each is fetched once."""
+    """Reads the log of one repository; entries never change, so each is fetched once.
 
-    def __init__(self, store: Store, repository_id: str) -> None:
+    Those that this host remembers and that are `kept` are not fetched; with `keeps` others are
+    added there.
+    """
+
+    def __init__(
+        self, store: Store, repository_id: str, kept: KeptLog, *, keeps: bool = False
+    ) -> None:
         self._store = store
         self._origin = origin(repository_id)
+        self._kept = kept
+        self._keeps = keeps
         self._lines: dict[int, bytes] = {}
+        self._fetched: list[int] = []
 
     def view(
         self, *, keys: Sequence[PublicKey], remembered: Sequence[bytes], now: datetime
@@ -71,6 +81,8 @@ class LogReader:
                 f"the evidence log was cut short: this host saw {seen} entries, {size} are there",
                 size,
             )
+        if not self._lines:
+            self._lines = self._kept.read(remembered)
         try:
             entries = self._newest(size, now - WINDOW)
             self._fetch([*range(len(remembered), size)])
@@ -80,6 +92,10 @@ class LogReader:
         except IntegrityError as error:
             return self._broken(error.message, size)
         self._lines = {seq: self._lines[seq] for seq in self._wanted(entries, remembered, size)}
+        if self._keeps and self._fetched:
+            new = {seq: self._lines[seq] for seq in self._fetched if seq in self._lines}
+            self._kept.add(new, self._lines)
+            self._fetched = []
         return LogView(entries=tuple(entries), size=size, checkpoint_size=checkpoint, problems=())
 
     def _broken(self, problem: str, size: int) -> LogView:
@@ -104,6 +120,7 @@ class LogReader:
         with ThreadPoolExecutor(READERS) as pool:
             lines = pool.map(lambda seq: self._store.get(log_entry_key(seq)), new)
             self._lines.update(zip(new, lines, strict=True))
+        self._fetched += new
 
     def _require_remembered(self, remembered: Sequence[bytes]) -> None:
         for seq, line in self._lines.items():

@@ -27,6 +27,7 @@ from backup.version import VERSION
 from scheduler.facts import Blindness, DatabaseRecord, DoubtedBackup, Facts, StoredBackup
 from scheduler.jobs import jobs_of
 from scheduler.journalview import read_journal
+from scheduler.keptlog import KeptLog
 from scheduler.logged import told_of_database, told_of_repository
 from scheduler.logview import READERS, LogReader, LogView
 from scheduler.promises import certificates, database_names, due, promise
@@ -68,12 +69,17 @@ class Looker:
         *,
         configured_notifiers: int,
         repository: Repository | None = None,
+        keeps_log: bool = False,
     ) -> None:
-        """Look at that repository, or at the one of the settings, opened when it is there."""
+        """Look at that repository, or at the one of the settings, opened when it is there.
+
+        With `keeps_log` what is fetched of the log is kept for whoever looks next.
+        """
         self._settings = settings
         self._jobs = jobs_of(settings)
         self._configured = configured_notifiers
         self._repository = repository
+        self._keeps_log = keeps_log
         self._reader: LogReader | None = None
         self._believed: dict[BackupKey, StoredBackup] = {}
 
@@ -142,7 +148,13 @@ class Looker:
         if self._repository is None:
             self._repository = app.open_repository(self._settings)
         if self._reader is None:
-            self._reader = LogReader(self._repository.store, self._repository.id)
+            memory = logmemory.LogMemory(self._settings.state_directory, self._repository.id)
+            self._reader = LogReader(
+                self._repository.store,
+                self._repository.id,
+                KeptLog(memory.path.with_suffix(".lines")),
+                keeps=self._keeps_log,
+            )
         allowed = app.load_allowed_signers(self._settings, self._repository)
         keys = self._repository.backups()
         if allowed is None:

@@ -105,7 +105,7 @@ class Watch:
     def _use(self, settings: Settings, outlets: Outlets) -> None:
         self._journal_path: Path = settings.state_directory / FILE_NAME
         self._outlets = outlets
-        self._looker = Looker(settings, configured_notifiers=len(outlets.notifiers))
+        self._looker = Looker(settings, configured_notifiers=len(outlets.notifiers), keeps_log=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
