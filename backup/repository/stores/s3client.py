@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3  # noqa: TID251 - this module is boto3's home
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.loaders import Loader, create_loader
+from botocore.loaders import Loader
 
 from backup.repository.stores.s3options import S3Options
 
@@ -36,6 +40,19 @@ class Connected:
     connections: int
 
 
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Keep the collector from going through megabytes of descriptions again and again."""
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+@_not_collecting()
 def connect(options: S3Options) -> Connected:
     """Return a client; nothing is asked of the store yet."""
     credentials = options.credentials
@@ -81,10 +98,19 @@ def connect(options: S3Options) -> Connected:
     )
 
 
+class _Loader(Loader):
+    """Does not look into hundreds of services' directories to say that there is S3."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return what may be services; one that has no `type_name` is refused when it is read."""
+        paths = [Path(path) for path in self.search_paths]
+        return sorted({one.name for path in paths if path.is_dir() for one in path.iterdir()})
+
+
 @cache
 def _loader() -> Loader:
     """Return what reads botocore's descriptions of services: megabytes, once for all stores."""
-    return create_loader()
+    return _Loader()
 
 
 def _session() -> botocore.session.Session:
