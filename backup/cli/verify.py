@@ -71,6 +71,7 @@ def command(
     """
     from backup import app
     from backup.cli.output import print_json, size, watch
+    from backup.damaged import DamagedObjects
     from backup.errors import IntegrityError, StrongroomError, UnpinnedError
     from backup.holders import Holders
     from backup.journeys.audit import hear
@@ -93,6 +94,8 @@ def command(
     keys = opened.backups(database) if backup is None else [opened.find(backup, database)]
     identities = () if settings.identity is None else app.load_identities(settings.identity)
     log, unheard = app.open_log(settings, opened), None
+    # Backups refer to what is in the repository itself, not to what is in a copy of it.
+    damaged = DamagedObjects(settings.state_directory, opened.id) if from_copy is None else None
     share = None if days is None else due_share(log, days, now=datetime.now(UTC))
     with (
         watch() as progress,
@@ -111,6 +114,7 @@ def command(
             allowed,
             identities=identities,
             share=share,
+            damaged=damaged,
             jobs=settings.jobs,
             progress=progress,
         )

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from backup.crypto.allowed_signers import AllowedSigners
+from backup.damaged import DamagedObjects
 from backup.errors import PostgresError, StrongroomError
 from backup.evidence.entry import EntryType
 from backup.evidence.log import Appended
@@ -157,6 +158,7 @@ async def create(
         newest = earlier[-1].id if earlier else None
         key = BackupKey(source.name, BackupId.after(newest, started, random(3)))
         lock_new(repository.store, key, earlier, lock_rule, now=started)
+        damaged = DamagedObjects(state_directory, repository.id)
         log = open_log(repository.store, repository.id, keys.signing_key, state_directory)
         named = {**names(key), **answering(slot)}
         begun: list[Appended] = []  # also if the run is cancelled while this is logged
@@ -165,7 +167,7 @@ async def create(
                 lambda: begun.append(log.append(EntryType.BACKUP_STARTED, named, now=clock()))
             )
             reusable = await to_end(
-                partial(find_reusable, repository, source.name, allowed, unfinished)
+                partial(find_reusable, repository, source.name, allowed, unfinished, damaged)
             )
             previous = reusable.previous
             if previous is not None and not is_logged(told, previous, begun[0].head):

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from backup.crypto.recipients import KeyPair
+from backup.damaged import DamagedObjects
 from backup.errors import IntegrityError, NotFoundError, StrongroomError
 from backup.evidence.controls import load_framework
 from backup.evidence.entry import Detail, Entry, EntryType
@@ -169,6 +170,9 @@ async def _examine(
                 jobs=examiner.workshop.jobs,
             )
         )
+        # Backups refer to what is in the repository itself, not to what is in a copy of it.
+        is_copy = examiner.demand.copy is not None
+        damaged = None if is_copy else DamagedObjects(examiner.state_directory, repository.id)
         await to_end(
             partial(
                 read_objects,
@@ -177,6 +181,7 @@ async def _examine(
                 begun.trust,
                 examiner.identities,
                 record,
+                damaged=damaged,
                 jobs=examiner.workshop.jobs,
                 progress=progress,
                 running=reading_objects,

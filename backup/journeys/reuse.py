@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from backup.crypto.allowed_signers import AllowedSigners
+from backup.damaged import DamagedObjects
 from backup.errors import IntegrityError, NotFoundError, StoreError
 from backup.leases import HeldLease
 from backup.repository.access import Repository, SignedManifest
@@ -58,12 +59,19 @@ def find_reusable(
     name: str,
     allowed: AllowedSigners | None,
     unfinished: UnfinishedList,
+    damaged: DamagedObjects,
 ) -> Reusable:
-    """Read which chunks are stored already, from signed manifests and unfinished runs only."""
+    """Read which chunks are stored already, from signed manifests and unfinished runs only.
+
+    What is known to be damaged is not: it is stored anew.
+    """
     known = KnownChunks()
     # Read before the listing: what was swept in between is in neither.
     condemned = condemned_chunks(repository.store)
     present = _present_objects(repository) - condemned
+    if bad := present & damaged.all():
+        _log.warning("%d damaged objects are not used again", len(bad), extra={"action": "damaged"})
+        present -= bad
     # First, so that of two objects with one chunk the signed one counts.
     known.add_present(unfinished.earlier(), present)
     has_unfinished = len(known) > 0

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
+from backup.damaged import DamagedObjects
 from backup.errors import (
     Flaw,
     IntegrityError,
@@ -92,6 +93,7 @@ def read_objects(
     identities: Sequence[Identity],
     record: Record,
     *,
+    damaged: DamagedObjects | None,
     jobs: int,
     progress: Progress,
     running: Running,
@@ -103,6 +105,7 @@ def read_objects(
             [key],
             trust.allowed,
             identities=identities,
+            damaged=damaged,
             jobs=jobs,
             progress=progress,
             running=running,

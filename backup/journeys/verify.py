@@ -15,6 +15,7 @@ from datetime import datetime
 
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
+from backup.damaged import DamagedObjects
 from backup.errors import (
     Flaw,
     IntegrityError,
@@ -127,13 +128,15 @@ def verify(
     *,
     identities: Sequence[Identity] = (),
     share: Share | None = None,
+    damaged: DamagedObjects | None = None,
     jobs: int,
     progress: Progress,
     running: Running | None = None,
 ) -> Verified:
     """Read everything that `keys` refer to, each object once, and return what was found.
 
-    With a share: all manifests, lists and catalogues, and the chunks that are due.
+    With a share: all manifests, lists and catalogues, and the chunks that are due. Chunk objects
+    that are wrong are noted in `damaged`, and those there that are sound are cleared.
 
     When `running` is ended by another thread, it raises soon, and nothing is found.
     Raises `NotFoundError` if there is nothing to verify, `KeyUnavailableError` if the identities
@@ -173,8 +176,15 @@ def verify(
     due = list(refs) if share is None else share.of(refs)
     object_bytes = sum(ref.object_bytes for ref in due)
     progress.begin("verifying", object_bytes)
+    failed: set[bytes] = set()
     for ref, failure in _failures(check, iter(due), jobs, progress):
         damages.note(failure, refs[ref])
+        failed.add(ref.sha256)
+        if damaged is not None:
+            damaged.note(ref.sha256, failure)
+    if damaged is not None:
+        sound = {ref.sha256 for ref in due} - failed
+        damaged.clear(sound, is_opened=bool(identities))
     return Verified(
         backups=tuple(key.id.text for key in keys),
         unpinned=tuple(

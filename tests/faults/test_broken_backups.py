@@ -19,6 +19,7 @@ import pytest
 from backup.crypto import age
 from backup.crypto.recipients import X25519Identity
 from backup.crypto.sshkey import SigningKey
+from backup.damaged import DamagedObjects
 from backup.evidence.entry import EntryType
 from backup.evidence.report import Exclusion
 from backup.evidence.verdict import Code, Waiver, Word
@@ -201,22 +202,29 @@ def truncate(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hurt", "code"),
+    ("hurt", "code", "is_noted"),
     [
-        (flip, "CIPHERTEXT_MISMATCH"),
-        (truncate, "STREAM_TRUNCATED"),
-        (Path.unlink, "OBJECT_MISSING"),
+        (flip, "CIPHERTEXT_MISMATCH", True),
+        (truncate, "STREAM_TRUNCATED", True),
+        (Path.unlink, "OBJECT_MISSING", False),  # the next backup does not find it anyway
     ],
 )
 def test_damage_has_its_code(
-    repository: LabRepository, backup: Created, hurt: Callable[[Path], None], code: str
+    repository: LabRepository,
+    backup: Created,
+    hurt: Callable[[Path], None],
+    code: str,
+    is_noted: bool,
 ) -> None:
-    """One bit, a few bytes, an object; nothing of it is restored."""
-    hurt(an_object(repository, backup))
+    """One bit, a few bytes, an object; nothing of it is restored, or referred to again."""
+    path = an_object(repository, backup)
+    hurt(path)
     report = run_restore_test(repository).report
     assert codes(report) == {code}
     assert report.verdict.level < 2
     assert report.commands == ()
+    noted = DamagedObjects(repository.state_directory, repository.opened.id).all()
+    assert [sha256.hex() for sha256 in noted] == [path.name] * is_noted
 
 
 def test_a_chunk_that_was_made_so_does_not_authenticate(

@@ -21,12 +21,14 @@ from backup.journeys.progress import Silent
 from backup.journeys.verify import verify
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
+from backup.repository.chunks import ChunkRef
 from backup.repository.layout import (
     CHUNK_KEY_KEY,
     CHUNKS_PREFIX,
     REPOSITORY_KEY,
     BackupId,
     BackupKey,
+    chunk_object_key,
 )
 from backup.repository.manifest import decode_manifest, encode_manifest, sign_manifest
 from backup.repository.stores.local import LocalStore
@@ -313,6 +315,44 @@ def test_a_forged_backup_is_refused_and_poisons_nothing(history: Vault, tmp_path
     manifest = repository.manifest(repository.find(made), history.signers(repository)).manifest
     assert manifest.previous is not None
     assert manifest.previous.backup_id != forged.id.text
+
+
+def refs(vault: Vault, repository: Repository, id_: str) -> set[ChunkRef]:
+    """All chunks of a backup."""
+    manifest = repository.manifest(repository.find(id_), vault.signers(repository)).manifest
+    return {ref for part in manifest.parts for ref in repository.refs(manifest, part)}
+
+
+def test_what_was_found_damaged_is_stored_anew(history: Vault) -> None:
+    """The next backup refers to it no more and is whole; once the bytes are back it may again."""
+    database = history.dsn.database
+    history.server.sql("CREATE TABLE many AS SELECT generate_series(1, 9000) n", database=database)
+    made = [history.backup().json["backup_id"] for _ in range(2)]
+    repository = history.repository()
+    store = repository.store
+    reused = set.intersection(*(refs(history, repository, id_) for id_ in made))
+    key = chunk_object_key(max(reused, key=lambda ref: ref.object_bytes).sha256)
+    data = store.get(key)
+    store.delete(key)
+    store.put(key, data[:-1] + bytes([data[-1] ^ 1]))
+    found = history.run("verify", "--all")
+    assert found.code == 3
+    assert key in found.stdout
+
+    healed = history.backup()
+    assert healed.code == 0, healed.stderr
+    used = refs(history, repository, healed.json["backup_id"])
+    assert len(reused - used) == 1
+    with_identity = ("--identity", history.identity_file)
+    good = history.run("verify", healed.json["backup_id"], *with_identity)
+    assert good.code == 0, good.stderr
+    again = history.run("verify", made[1])
+    assert again.code == 3  # nothing makes the earlier one whole again
+
+    store.delete(key)
+    store.put(key, data)
+    assert history.run("verify", made[1]).code == 0
+    assert not list((history.state / "damaged" / repository.id).iterdir())
 
 
 def test_without_pins_every_backup_is_unpinned(history: Vault, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backup.damaged import DamagedObjects
 from backup.errors import BusyError, StoreError
 from backup.evidence.entry import EntryType
 from backup.journeys.reuse import Reusable, check_reused, find_reusable
@@ -97,7 +98,10 @@ class Host:
         """Read what is stored already."""
         with unfinished_list(self.state / "portal.chunks") as unfinished:
             assert isinstance(unfinished, UnfinishedList)
-            return find_reusable(self.world.lab.repository, "portal", allowed(), unfinished)
+            damaged = DamagedObjects(self.state, self.world.lab.repository.id)
+            return find_reusable(
+                self.world.lab.repository, "portal", allowed(), unfinished, damaged
+            )
 
     def write(self) -> None:
         """Write everything but the manifest."""
