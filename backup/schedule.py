@@ -204,11 +204,10 @@ class Schedule:
         offset = _offset_of(day, self._zone)
         follows_hours = self._hours == _ALL_HOURS
         for at in self._times:
-            wall = datetime.combine(day, at)
             if offset is not None:
-                yield wall.replace(tzinfo=UTC) - offset
+                yield datetime.combine(day, at, tzinfo=UTC) - offset
             else:
-                due = _due(wall, self._zone)
+                due = _due(datetime.combine(day, at), self._zone)
                 yield from due if follows_hours else due[:1]
 
 

@@ -14,7 +14,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-import apprise
 from pydantic import SecretStr
 
 from backup.errors import SettingsError
@@ -79,6 +78,8 @@ class Notifiers:
 
 
 def _place(number: int, url: SecretStr) -> tuple[str, Any]:
+    import apprise  # noqa: PLC0415 - large, and a host that tells nobody does not need it
+
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs what it sends and where
     text = url.get_secret_value()
     scheme = text.partition("://")[0] if "://" in text else ""

@@ -146,7 +146,14 @@ def _split(count: int) -> int:
 
 
 def _root(leaves: Sequence[bytes], start: int, end: int) -> bytes:
-    if end - start == 1:
-        return leaves[start]
-    middle = start + _split(end - start)
-    return node_hash(_root(leaves, start, middle), _root(leaves, middle, end))
+    """Return the root over some leaves, of which there is one at least.
+
+    Level by level, each odd one out taken up as it is: the split at a power of two leaves it so.
+    """
+    level: Sequence[bytes] = leaves[start:end]
+    while len(level) > 1:
+        above = [node_hash(*pair) for pair in zip(level[::2], level[1::2], strict=False)]
+        if len(level) % 2:
+            above.append(level[-1])
+        level = above
+    return level[0]

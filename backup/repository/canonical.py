@@ -101,13 +101,12 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def _text(plain: object) -> bytes:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(plain).encode()
 
 
 def _is_canonical(data: bytes) -> bool:
-    plain = json.loads(data)
     try:
-        _require_canonical(plain)
+        plain = _DECODER.decode(data.decode())
     except TypeError:
         return False
     return _text(plain) == data
@@ -125,6 +124,21 @@ def _upgrade(data: bytes) -> str:
     if not isinstance(writer, str):
         return "a newer strongroom may have written it: `strongroom --version`, then upgrade"
     return f"it says that {writer[:60]!r} wrote it: read it with that version or a newer one"
+
+
+def _refused(text: str) -> object:
+    raise TypeError(f"a stored value must not hold {text}")
+
+
+def _read_integer(text: str) -> int:
+    value = int(text)
+    _require_canonical(value)
+    return value
+
+
+# They find what `_require_canonical` refuses while they read, as the text is walked only once then.
+_DECODER = json.JSONDecoder(parse_float=_refused, parse_constant=_refused, parse_int=_read_integer)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _require_canonical(plain: object) -> None:

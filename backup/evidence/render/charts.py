@@ -260,11 +260,7 @@ def _vertical(x: float, top: float, bottom: float) -> Markup:
 
 def _svg(form: str, *values: object) -> Markup:
     """Fill in values, each escaped; numbers with a tenth of a unit at most."""
-    return Markup(form).format(  # noqa: S704 - the form is one of the literals above
-        *(
-            Markup(f"{round(value, 1):g}")  # noqa: S704 - a number
-            if isinstance(value, float)
-            else escape(value)
-            for value in values
-        )
+    escaped = (
+        f"{round(value, 1):g}" if isinstance(value, float) else escape(value) for value in values
     )
+    return Markup(form.format(*escaped))  # noqa: S704 - the form is one of the literals above

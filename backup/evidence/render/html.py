@@ -92,6 +92,7 @@ def _lines(text: str) -> Markup:
     return Markup("<br>").join(escape(words.visible(line)) for line in text.split("\n"))
 
 
+@cache
 def _mark(word: Word) -> Markup:
     """Return the shape that stands beside a verdict's word."""
     return Markup(

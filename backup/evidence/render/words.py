@@ -93,6 +93,8 @@ _MARKS_IN_A_ROW = 2
 
 def visible(text: str) -> str:
     r"""Return the text with what acts or cannot be seen written as its number: `\u{202e}`."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
     shown = []
     marks = 0
     for character in text:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backup.repository.share import day_of, share_due
+from tests.lab.effort import tries
 
 CHUNKS = [hashlib.sha256(b"%d" % n).digest() for n in range(3000)]
 
@@ -27,7 +28,7 @@ def test_in_one_period_each_chunk_is_read_exactly_once(days: int) -> None:
 def test_days_that_were_missed_are_made_up_for() -> None:
     """However runs fall, no chunk waits longer than the period and the longest gap after it."""
     chance = random.Random(5)
-    for _ in range(50):
+    for _ in range(tries(few=10, some=50, full=50)):
         last, read = None, dict.fromkeys(CHUNKS[:200], 0)
         today = 0
         while today < 60:

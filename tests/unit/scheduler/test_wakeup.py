@@ -15,7 +15,7 @@ from scheduler.triggers import SlotTrigger
 from scheduler.wakeup import AlarmClock
 
 LONG = timedelta(seconds=25)  # shorter than the tick that wakes anyway
-SOON = timedelta(milliseconds=100)
+SOON = timedelta(milliseconds=20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def test_it_wakes_at_a_slot_again_and_again(alarm: AlarmClock) -> None:
     assert waited(alarm, LONG) < 20
     alarm.set_jobs([job(Schedule.parse("0 0 29 2 *"))])
     # What was ringing already may still be heard.
-    assert any(waited(alarm, 5 * SOON) >= 0.45 for _ in range(20))
+    assert any(waited(alarm, 5 * SOON) >= 0.09 for _ in range(20))
 
 
 def test_it_wakes_when_somebody_rings(alarm: AlarmClock) -> None:
