@@ -114,6 +114,7 @@ def _copies(settings: Settings) -> list[Check]:
             )
         ]
         try:
+            own.append(_place(settings, one))
             own += check_bucket(app.open_copy(settings, one), os.urandom)
         except StrongroomError as error:
             own.append(Check(name="store", status="bad", observed=error.message, hint=error.hint))
@@ -123,6 +124,19 @@ def _copies(settings: Settings) -> list[Check]:
             own += [replace(check, name=f"{label}{check.name}") for check in locks]
         checks += [replace(check, name=f"copy {one.name}: {check.name}") for check in own]
     return checks
+
+
+def _place(settings: Settings, copy: GivenCopy) -> Check:
+    """Return what is there. Raises `StrongroomError`, above all where another repository is."""
+    from backup import app
+    from backup.errors import NotFoundError
+    from backup.journeys.check import Check
+
+    try:
+        found = f"a copy of repository {app.open_repository(settings, copy.name).id}"
+    except NotFoundError:
+        found = "nothing yet: `strongroom copy` begins it"
+    return Check(name="place", status="good", observed=found)
 
 
 def _locks(settings: Settings, name: str | None, copy: GivenCopy | None = None) -> list[Check]:

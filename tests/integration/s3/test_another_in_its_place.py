@@ -101,6 +101,16 @@ def test_no_verb_takes_it_for_a_copy(mistaken: Mistaken, line: str) -> None:
     mistaken.refused(*line.split())
 
 
+def test_doctor_says_so(mistaken: Mistaken) -> None:
+    """Before the first `copy` fails, and it tries nothing out in another's repository."""
+    before = contents(mistaken.other.directory)
+    done = mistaken.host.strongroom("doctor", "--json")
+    (found,) = (one for one in done.json["checks"] if one["name"] == "copy offsite: store")
+    assert (done.code, found["status"]) == (1, "bad")
+    assert f"holds repository {mistaken.other.opened.id}" in found["observed"]
+    assert contents(mistaken.other.directory) == before
+
+
 def test_a_restore_test_says_that_it_was_another_copy(mistaken: Mistaken) -> None:
     """INCONCLUSIVE, signed: what was tested is not what was asked for, however good it is."""
     done = mistaken.host.strongroom("restore-test", "latest", "--from", "offsite", "--json")
