@@ -169,6 +169,8 @@ def test_metrics_health_and_status_are_served(
         monkeypatch.setattr("scheduler.watch.TICK_LIMIT", timedelta(seconds=-1))
         assert get(port, "/healthz")[0] == 503
         assert get(port, "/etc/passwd")[0] == 404
+    (kept,) = (repository.state_directory / "log").glob("*.lines")
+    assert b'"backup.finished"' in kept.read_bytes(), "for `strongroom status`"
 
 
 @pytest.fixture
