@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,14 @@ def example() -> list[InventoryHost]:
     """The example inventory's hosts, with data of their own to spoil."""
     return [
         InventoryHost(name=host.name, groups=host.groups, data=copy.deepcopy(dict(host.data)))
-        for host in load_hosts(ROOT / "inventories" / "example.py")
+        for host in read_example()
     ]
+
+
+@functools.cache
+def read_example() -> tuple[InventoryHost, ...]:
+    """They as they are read, for nobody to spoil."""
+    return load_hosts(ROOT / "inventories" / "example.py")
 
 
 def server_table(hosts: list[InventoryHost]) -> Any:

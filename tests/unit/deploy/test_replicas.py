@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,18 +30,25 @@ ROOT = Path(__file__).parents[3]
 PRIMARY, REPLICA = "db1.example.org", "db2.example.org"
 
 
-def with_replica(directory: Path, name: str = "example") -> list[InventoryHost]:
-    """The hosts of an inventory of ours, with the replica that it has in marks."""
+@functools.cache
+def marked(name: str) -> tuple[InventoryHost, ...]:
+    """The hosts of an inventory of ours, as they are read without the marks."""
     source = ROOT / "inventories" / f"{name}.py"
     text = re.sub(r"(?ms)^# replicas = \[$.*?^# \]$", unmarked, source.read_text())
-    (directory / "group_data").mkdir(exist_ok=True)
-    (directory / source.name).write_text(text)
     shared = source.with_name("group_data") / source.name
-    (directory / "group_data" / source.name).write_text(shared.read_text())
-    hosts = load_hosts(directory / source.name)
+    with tempfile.TemporaryDirectory() as name_of_directory:
+        directory = Path(name_of_directory)
+        (directory / "group_data").mkdir()
+        (directory / source.name).write_text(text)
+        (directory / "group_data" / source.name).write_text(shared.read_text())
+        return load_hosts(directory / source.name)
+
+
+def with_replica(name: str = "example") -> list[InventoryHost]:
+    """The hosts of an inventory of ours, with the replica that it has in marks."""
     return [
         InventoryHost(name=host.name, groups=host.groups, data=copy.deepcopy(dict(host.data)))
-        for host in hosts
+        for host in marked(name)
     ]
 
 
@@ -49,9 +58,9 @@ def unmarked(found: re.Match[str]) -> str:
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> list[InventoryHost]:
+def hosts() -> list[InventoryHost]:
     """The example's hosts, with data of their own to spoil: server, replica, backup host."""
-    return with_replica(tmp_path)
+    return with_replica()
 
 
 @pytest.fixture
@@ -61,9 +70,9 @@ def estate(hosts: list[InventoryHost]) -> Estate:
 
 
 @pytest.mark.parametrize("name", ["example", "vagrant"])
-def test_the_replicas_that_we_ship_are_sound(name: str, tmp_path: Path) -> None:
+def test_the_replicas_that_we_ship_are_sound(name: str) -> None:
     """With the marks taken away each has one replica, of its one server."""
-    found = parse_estate(with_replica(tmp_path, name))
+    found = parse_estate(with_replica(name))
     (replica,) = found.replicas
     assert replica.primary == found.servers[0].host.name
     assert hba.lint(hba.effective_rules(found, replica.server)) == ()
