@@ -72,7 +72,7 @@ class Wire:
                 await writer.drain()
                 if len(before) < len(data):
                     await self._break(data[len(before) :], writer)
-            writer.close()
+        writer.close()  # also where the other end was reset: it would be left open for good
         self._writers.discard(writer)
 
     def _before_break(self, data: bytes) -> bytes:
