@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_BLOCK: Final = 8192
+_BLOCK: Final = 16_384  # a record of TLS at most: nothing is left where nobody would look for it
 _LONGEST_HEAD: Final = 65_536
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})[ \r]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)

@@ -13,6 +13,8 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.credentials import Credentials, DeferredRefreshableCredentials
+from botocore.exceptions import CredentialRetrievalError
 
 from backup.errors import StoreError
 from backup.repository.stores.s3 import S3Store
@@ -102,16 +104,20 @@ def answering(
     return serve
 
 
-def quick(port: int, timeout: timedelta = timedelta(seconds=80)) -> QuickPut:
-    """The quick way to a server."""
-    options = S3Options(
+def options_for(port: int, timeout: timedelta = timedelta(seconds=80)) -> S3Options:
+    """How to reach a server."""
+    return S3Options(
         profile=PROFILES["ceph"],
         endpoint=f"http://127.0.0.1:{port}",
         path_style=True,
         credentials=KEYS,
         timeout=timeout,
     )
-    return QuickPut(connect(options), "bucket")
+
+
+def quick(port: int, timeout: timedelta = timedelta(seconds=80)) -> QuickPut:
+    """The quick way to a server."""
+    return QuickPut(connect(options_for(port, timeout)), "bucket")
 
 
 def arguments(key: str = "some/key", bucket: str = "bucket") -> dict[str, object]:
@@ -202,6 +208,28 @@ def test_a_lock_goes_boto3s_way() -> None:
         puts = quick(server.port)
         assert not puts.try_put({**arguments(), "ObjectLockMode": "COMPLIANCE"})
         assert server.connections == 0
+
+
+def test_credentials_may_change_and_may_be_missing() -> None:
+    """An object is signed with those of the moment; without any, boto3 says what is wrong."""
+
+    def fails() -> None:
+        raise CredentialRetrievalError(provider="some", error_msg="gone")
+
+    with listening(answering(GOOD)) as server:
+        connected = connect(options_for(server.port))
+        changing = Credentials("FIRST", "secret")
+        puts = QuickPut(replace(connected, credentials=changing), "bucket")
+        assert puts.try_put(arguments())
+        changing.access_key, changing.token = "SECOND", "its token"
+        assert puts.try_put(arguments())
+        heads = [head.decode("ascii") for head in server.heads]
+        assert ["Credential=FIRST/" in heads[0], "Credential=SECOND/" in heads[1]] == [True, True]
+        assert "\r\nx-amz-security-token: its token\r\n" in heads[1]
+        gone = DeferredRefreshableCredentials(refresh_using=fails, method="some")
+        for none in (None, gone):
+            assert not QuickPut(replace(connected, credentials=none), "bucket").try_put(arguments())
+        assert len(server.heads) == 2
 
 
 def test_a_certificate_for_another_name_is_refused(real_s3: S3Server) -> None:
