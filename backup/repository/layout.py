@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from backup.errors import SettingsError
 
@@ -31,11 +32,13 @@ SIGNATURE_NAME = "manifest.json.sig"
 CATALOG_NAME = "catalog.json.age"
 
 _LOG_KEY = re.compile(r"log/(?:entries/([0-9]{12})\.json|checkpoints/([0-9]{12})\.note)")
-_BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+# No hour 24: newer Pythons read it as midnight, and a time would have two ids.
+_BACKUP_ID = re.compile(r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-9]{4}Z-[0-9a-f]{6}")
 _REPOSITORY_ID = re.compile(r"[0-9a-f]{32}")
 # NAME_MAX of every file system that matters; PostgreSQL's own names encode to at most 189.
 _MAXIMUM_SEGMENT = 255
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_TIME_LENGTH = len("20260114T020000Z")
 _PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
@@ -77,11 +80,7 @@ class BackupId:
     @property
     def started(self) -> datetime:
         """The time in the id."""
-        text = self.text  # by hand: a plan asks ten thousand ids, and strptime is slow
-        return datetime(
-            int(text[:4]), int(text[4:6]), int(text[6:8]),
-            int(text[9:11]), int(text[11:13]), int(text[13:15]), tzinfo=UTC,
-        )  # fmt: skip
+        return datetime.fromisoformat(self.text[:_TIME_LENGTH])  # strptime takes ten times as long
 
     def __str__(self) -> str:
         return self.text
@@ -124,6 +123,7 @@ class BackupKey:
         return f"{self.prefix}parts/{part}.chunks"
 
 
+@lru_cache(maxsize=1024)  # a repository has few names, and each of its keys has one
 def encode_name(name: str) -> str:
     """Return `name` as one path segment; different names give different segments."""
     if not name:
@@ -149,6 +149,7 @@ def require_repository_id(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)
 def decode_name(segment: str) -> str:
     """Return the name that `encode_name` made this segment from, or raise `ValueError`."""
     raw = bytearray()
