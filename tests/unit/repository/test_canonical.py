@@ -64,6 +64,22 @@ def test_floats_are_never_stored(value: object) -> None:
         encode(Thing(b=1, a="", anything=value))
 
 
+@pytest.mark.parametrize(
+    "number", ["1.5", "1.0", "1e3", "-0.0", "9007199254740993", "-9007199254740993"]
+)
+@pytest.mark.parametrize("around", ["{}", '{{"x":[{}]}}'])
+def test_numbers_that_another_reader_may_read_otherwise_are_refused(
+    number: str, around: str
+) -> None:
+    """Wherever any value may stand, and however deep in it."""
+    whole = encode(Thing(b=1, a="", anything=7))
+    assert decode(Thing, whole, "thing").anything == 7
+    data = whole.replace(b'"anything":7', f'"anything":{around.format(number)}'.encode())
+    assert data != whole
+    with pytest.raises(IntegrityError, match="is not canonical JSON"):
+        decode(Thing, data, "thing")
+
+
 def test_times_are_stored_in_utc_only() -> None:
     """A time in another zone is a mistake of the program that made it."""
     zone = timezone(timedelta(hours=1))
