@@ -17,10 +17,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
-# While you work: half a minute, with few examples of what chance decides; CI tries more of them. Two
+# While you work: ten seconds, with few examples of what chance decides; CI tries more of them. Two
 # processes that know nothing of each other, as each of a pool's would have to read all the tests.
 # Their files lie in memory, where there is a place for that: no power cut is to be outlived here.
-HALF := tests/unit/crypto tests/unit/deploy tests/property/deploy tests/unit/evidence tests/unit/postgres
+HALF := $(foreach part,crypto deploy evidence,tests/unit/$(part) tests/property/$(part)) tests/unit/postgres
 FEW := EFFORT=few TMPDIR=$(firstword $(wildcard /dev/shm) /tmp) $(BIN)/pytest --quiet --numprocesses=0 --randomly-dont-reset-seed
 
 unit: $(READY)
