@@ -49,8 +49,8 @@ class KeptLog:
             if size <= _SLACK * useful + _SLACK_BYTES:
                 _append(self._path, _text(lines))
                 return
-            new = self._path.with_suffix(f".{os.getpid()}.new")
-            new.unlink(missing_ok=True)
+            new = self._path.with_suffix(".new")
+            new.unlink(missing_ok=True)  # left by one that was killed here; one is at work
             _append(new, _text(wanted))
             new.replace(self._path)
 

@@ -120,6 +120,7 @@ def test_a_file_that_grew_too_large_is_written_anew(tmp_path: Path) -> None:
     for _ in range(4):
         kept.add(lines, lines)
     before = (tmp_path / "it.lines").stat().st_size
+    (tmp_path / "it.new").write_text("of a daemon that was killed while it wrote")
     kept.add({}, newest)
     assert before > 2_000_000 > (tmp_path / "it.lines").stat().st_size
     assert kept.read(leaves) == newest
