@@ -158,7 +158,8 @@ def test_exception_ends_the_whole_group() -> None:
 
 def test_what_outlives_its_leader_is_killed() -> None:
     """Children that a finished process left behind are killed, so nothing waits for them."""
-    script = "import os, time\nif os.fork() == 0: print(os.getpid(), flush=True); time.sleep(600)"
+    # The leader prints: it can't be gone before it has.
+    script = "import os, time\nchild = os.fork()\nif child: print(child)\nelse: time.sleep(600)"
     grandchild = int(run(python(script), timeout=SOON).stdout)
     assert is_gone(grandchild)
 
