@@ -207,11 +207,13 @@ class _Watch:
             for entry in os.scandir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
                     link = os.readlink(entry.path)  # noqa: PTH115 - Path.readlink is slower
-                    if link.startswith(known) and not link.endswith(" (deleted)"):
+                    info = entry.stat()
+                    # An object that has its name, and no longer the one it was opened by, is seen.
+                    is_named = not link.endswith(" (deleted)") or info.st_nlink > 0
+                    if link.startswith(known) and is_named:
                         continue
                     if link.startswith(("/memfd:", "/dev/", "/proc/", "pipe:", "socket:", "anon")):
                         continue
-                    info = entry.stat()
                     if stat.S_ISREG(info.st_mode) and _is_for_writing(pid, entry.name):
                         yield (info.st_dev, info.st_ino), info.st_size
 
