@@ -195,38 +195,51 @@ def _started(
     is_heard: bool = False,
 ) -> Iterator[Child]:
     """Start, and have it reaped whatever happens. Closes `stdin` and `stdout`, the child's ends."""
-    stderr, stderr_end = os.pipe()
+
+    def start() -> Child:
+        stderr, stderr_end = os.pipe()
+        try:
+            popen = _spawn(command, stdin, stderr_end if stdout is None else stdout, stderr_end)
+        except BaseException:
+            os.close(stderr)
+            raise
+        finally:
+            for descriptor in (stdin, stderr_end, *(() if stdout is None else (stdout,))):
+                os.close(descriptor)
+        try:
+            return Child(
+                label=command.label,
+                pid=popen.pid,
+                reap=popen.wait,
+                stderr=stderr,
+                stall=stall,
+                timeout=timeout,
+                grace=command.grace,
+                is_heard=is_heard,
+            )
+        except BaseException:
+            popen.kill()
+            popen.wait()
+            os.close(stderr)
+            raise
+
+    # In a thread that no Ctrl-C reaches: whatever was started is known here, and is minded.
+    starting = _spawner.submit(start)
     try:
-        popen = _spawn(command, stdin, stderr_end if stdout is None else stdout, stderr_end)
+        yield starting.result()
     except BaseException:
-        os.close(stderr)
+        if (child := _outcome(starting)) is not None:
+            child.end()
         raise
     finally:
-        for descriptor in (stdin, stderr_end, *(() if stdout is None else (stdout,))):
-            os.close(descriptor)
-    try:
-        child = Child(
-            label=command.label,
-            pid=popen.pid,
-            reap=popen.wait,
-            stderr=stderr,
-            stall=stall,
-            timeout=timeout,
-            grace=command.grace,
-            is_heard=is_heard,
-        )
-    except BaseException:
-        popen.kill()
-        popen.wait()
-        os.close(stderr)
-        raise
-    try:
-        yield child
-    except BaseException:
-        child.end()
-        raise
-    finally:
-        child.wait()
+        if (child := _outcome(starting)) is not None:
+            child.wait()
+
+
+def _outcome(starting: concurrent.futures.Future[Child]) -> Child | None:
+    """Return what was started, once that is known; None: nothing was."""
+    concurrent.futures.wait([starting])
+    return None if starting.exception() is not None else starting.result()
 
 
 def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
@@ -241,8 +254,7 @@ def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess
             )
             inherited = (passfile.descriptor,)
             environment["PGPASSFILE"] = f"/proc/self/fd/{passfile.descriptor}"
-
-        def start() -> subprocess.Popen[bytes]:
+        try:
             return subprocess.Popen(
                 _with_privileges(command),
                 stdin=stdin,
@@ -253,21 +265,10 @@ def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess
                 start_new_session=True,
                 pass_fds=inherited,
             )
-
-        starting = _spawner.submit(start)
-        try:
-            return starting.result()
         except OSError as error:
             raise ToolMissingError(
                 f"{command.label}: cannot start {command.argv[0]}: {error.strerror}"
             ) from error
-        except BaseException:
-            # Interrupted: what was started all the same must not outlive this.
-            concurrent.futures.wait([starting])
-            if starting.exception() is None:
-                starting.result().kill()
-                starting.result().wait()
-            raise
 
 
 def _with_privileges(command: Command) -> tuple[str, ...]:
