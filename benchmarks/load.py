@@ -280,8 +280,9 @@ def main(*, databases: int, concurrency: int, server: int, without_backups: bool
 
 def measure(load: Load) -> None:
     """Have all due at once, tell what `status` says, and again after an outage."""
-    hour = load.now.replace(minute=0, second=0, microsecond=0) + _HOUR
     with load.daemon() as running:
+        # What is due before the daemon has seen its jobs was promised to nobody.
+        hour = load.now.replace(minute=0, second=0, microsecond=0) + _HOUR
         load.go_to(hour + timedelta(seconds=1))
         load.drain(running, "first backups" if load.has_backups else "first slots")
     if load.has_backups:
