@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -83,6 +85,8 @@ def moto() -> Iterator[S3Server]:
     """The mock, on a thread of this process."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = _one_put_at_a_time(server._server.app)
     try:
         host, port = server.get_host_and_port()
         yield S3Server(endpoint=f"http://{host}:{port}", profile="aws")
@@ -90,11 +94,23 @@ def moto() -> Iterator[S3Server]:
         server.stop()
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _one_put_at_a_time(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Return the mock with conditional puts that are one step, as every real store has them.
+
+    By itself it looks whether an object is there, and puts it later: of two at once both would.
+    """
+    putting = threading.Lock()
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH")
+        if environ.get("HTTP_IF_NONE_MATCH") != "*" or not length:
+            return app(environ, start_response)
+        # All of it is here before anybody else has to wait.
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
+        with putting:
+            return app(environ, start_response)
+
+    return serve
 
 
 def wait_for(port: int, seconds: float = _SECONDS) -> None:

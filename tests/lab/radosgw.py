@@ -54,12 +54,17 @@ def skip_without() -> None:
 def radosgw() -> Iterator[S3Server]:
     """The gateway, over TLS with a certificate of its own; `plain` of it is the same over HTTP."""
     root = _root_filesystem()
-    with tempfile.TemporaryDirectory(prefix="strongroom-radosgw-") as name:
+    with (
+        # Ceph's processes end a moment later than the first one, and still write to their logs.
+        tempfile.TemporaryDirectory(
+            prefix="strongroom-radosgw-", ignore_cleanup_errors=True
+        ) as name,
+        _free_ports() as port,
+    ):
         directory = Path(name)
         logs = directory / "logs"
         logs.mkdir(mode=0o777)
         logs.chmod(0o777)
-        port = _free_ports()
         authority = _certificate(directory)
         script = Path(__file__).with_name("radosgw.sh")
         command = Command(
@@ -168,17 +173,25 @@ def _wait(port: int, logs: Path) -> None:
         raise RuntimeError(f"radosgw did not start:\n{told}") from error
 
 
-def _free_ports() -> int:
-    """Return the first of so many ports in a row that nobody listens on."""
-    deadline = time.monotonic() + 30
+@contextlib.contextmanager
+def _free_ports() -> Iterator[int]:
+    """Yield the first of so many ports in a row, which are no other gateway's meanwhile.
+
+    They are below those that the kernel gives out, and nobody listened on them just now.
+    """
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        first = 20_000 + secrets.randbelow(12_000)
-        with contextlib.ExitStack() as stack:
+        number = secrets.randbelow(12_000 // _PORTS)
+        first = 20_000 + number * _PORTS
+        with (cache_directory() / f"ports-{number}.lock").open("w") as lock:
             try:
-                for port in range(first, first + _PORTS):
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", port))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with contextlib.ExitStack() as stack:
+                    for port in range(first, first + _PORTS):
+                        probe = stack.enter_context(socket.socket())
+                        probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return first
+            yield first
+            return
     raise RuntimeError("no free ports in a row")

@@ -43,23 +43,22 @@ class MailSink:
 
 
 class _Mail(Controller):
-    def __init__(self, sink: MailSink, port: int) -> None:
-        super().__init__(sink, hostname="127.0.0.1", port=port)
+    def __init__(self, sink: MailSink) -> None:
+        super().__init__(sink, hostname="127.0.0.1", port=0, ready_timeout=60)
+        self._sink = sink
 
-
-def free_port() -> int:
-    """A port that was free just now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    def _trigger_server(self) -> None:
+        # It listens by now; which port the kernel gave it was not to be known before.
+        assert self.server is not None
+        self.port = self._sink.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
 
 
 @contextlib.contextmanager
 def mail_sink() -> Iterator[MailSink]:
     """A mail server while the block lasts."""
-    sink = MailSink(port=free_port())
-    controller = _Mail(sink, sink.port)
+    sink = MailSink()
+    controller = _Mail(sink)
     controller.start()
     try:
         yield sink

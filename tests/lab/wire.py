@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
+from tests.lab.gate import end_all
+
 # blip: all connections are reset, once. cut: they are, and every new one. stall: nothing moves any
 # more and nothing is closed. drip: a byte now and then, so that no socket's own timeout ever ends.
 Break: TypeAlias = Literal["blip", "cut", "stall", "drip"]
@@ -30,6 +32,7 @@ class Wire:
         self._at = at
         self._is_broken = False
         self._writers: set[asyncio.StreamWriter] = set()
+        self._opened: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -44,12 +47,12 @@ class Wire:
         ready.set()
         await ended.wait()
         server.close()
-        for task in self._tasks:
-            task.cancel()
         self._reset()
+        await end_all(self._opened)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self._opened.add(writer)
         if self._is_broken and self._breaks == "cut":
             self._reset()
             return
@@ -59,6 +62,7 @@ class Wire:
             self._reset()
             return
         self._writers.add(there[1])
+        self._opened.add(there[1])
         for one in (self._pump(reader, there[1]), self._pump(there[0], writer)):
             task = asyncio.create_task(one)
             self._tasks.add(task)

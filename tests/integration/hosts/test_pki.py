@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -208,13 +208,12 @@ def test_postgresql_serves_it_over_tls_1_3_and_asks_for_the_clients(
         if user is not None:
             shutil.chown(target, user.uid, user.gid)
     hba = shared_directory / "pg_hba.conf"
-    hba.write_text("local all all trust\nhostssl all strongroom_backup 127.0.0.1/32 cert\n")
+    # An address of loopback that nobody else has: each of its ports is free, and stays so.
+    address, port = f"127.{'.'.join(str(1 + secrets.randbelow(250)) for _ in range(3))}", 5432
+    hba.write_text("local all all trust\nhostssl all strongroom_backup 127.0.0.0/8 cert\n")
     hba.chmod(0o644)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     settings = {
-        "listen_addresses": "127.0.0.1",
-        "port": str(port),
+        "listen_addresses": address,
         "hba_file": str(hba),
         "ssl": "on",
         "ssl_min_protocol_version": "TLSv1.3",
@@ -226,7 +225,7 @@ def test_postgresql_serves_it_over_tls_1_3_and_asks_for_the_clients(
 
     def connect(certificate: str, key: str, sql: str, host: str = "db1") -> Ended:
         conninfo = (
-            f"host={host} hostaddr=127.0.0.1 port={port} dbname=postgres user=strongroom_backup"
+            f"host={host} hostaddr={address} port={port} dbname=postgres user=strongroom_backup"
             f" sslmode=verify-full sslrootcert={issued / 'server-ca.crt'}"
             f" sslcert={certificate} sslkey={key}"
         )
@@ -243,14 +242,14 @@ def test_postgresql_serves_it_over_tls_1_3_and_asks_for_the_clients(
         )
         assert local.code == 0, local.stderr
         served = openssl(
-            *("s_client", "-starttls", "postgres", "-connect", f"127.0.0.1:{port}", "-tls1_3"),
+            *("s_client", "-starttls", "postgres", "-connect", f"{address}:{port}", "-tls1_3"),
             *("-CAfile", issued / "server-ca.crt", "-verify_return_error"),
             *("-verify_hostname", "db1"),
         )
         assert "Verification: OK" in served.stdout
         assert "TLSv1.3" in served.stdout
         older = openssl(
-            "s_client", "-starttls", "postgres", "-connect", f"127.0.0.1:{port}", "-tls1_2"
+            "s_client", "-starttls", "postgres", "-connect", f"{address}:{port}", "-tls1_2"
         )
         assert "alert protocol version" in older.stderr
         sql = "SELECT version, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
