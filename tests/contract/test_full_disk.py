@@ -15,7 +15,7 @@ from backup.postgres.command import Command
 from backup.postgres.process import run
 from backup.repository.stores.local import LocalStore
 
-_LIMIT = timedelta(seconds=10)
+_LIMIT = timedelta(minutes=1)
 
 
 @pytest.fixture

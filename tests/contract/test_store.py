@@ -90,7 +90,7 @@ def test_of_many_threads_one_puts_an_object(store: Store) -> None:
     barrier = threading.Barrier(8)
 
     def put(number: int) -> bool:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             store.put("manifest.json", bytes([number]) * 10_000)
         except ObjectExistsError:

@@ -120,7 +120,8 @@ def test_a_restore_test_that_failed(backed_up: Situation) -> None:
 
 def test_pruning(backed_up: Situation) -> None:
     """The plan is shown, a backup pinned, and what no rule keeps is gone; the log tells of it."""
-    # Three of one day: the rules keep the last, the brakes are taken off for the test's sake.
+    # Three, of one day unless it is midnight: the brakes are taken off for the test's sake, and a
+    # rule is set that keeps the last of however many days.
     for _ in range(2):
         assert backed_up.bash("strongroom backup --repository $REPOSITORY").code == 0
     middle = backed_up.json("list --repository $REPOSITORY")[1]["backup_id"]
@@ -133,8 +134,10 @@ def test_pruning(backed_up: Situation) -> None:
     assert "younger than" in done.stdout
     assert "Deleted 0 backups" in done.stdout
     assert "pinned: before the migration" in done.stdout
-    text = settings.read_text().replace("keep_daily = 14", "keep_daily = 14\nminimum_count = 1")
-    settings.write_text(text + 'minimum_age = "PT0S"\n')
+    before, retention, rules = settings.read_text().partition("[retention]\n")
+    assert "keep_daily = 14" in rules
+    brakes = 'minimum_count = 1\nminimum_age = "PT0S"\n'
+    settings.write_text(f"{before}{retention}keep_last = 1\n{brakes}")
     gone = backed_up.json("prune --apply --repository $REPOSITORY")
     assert len(gone["deleted"]) == 1
     assert gone["kept"][0]["backup_id"] == middle

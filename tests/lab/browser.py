@@ -67,7 +67,8 @@ class Browser:
     def _run(self, page: bytes, *options: str) -> str:
         path = self._directory / "page.html"
         path.write_bytes(page)
-        with tempfile.TemporaryDirectory(prefix="browser-") as profile:
+        # Its helpers may write for a moment longer than it lives.
+        with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
             argv = ("/usr/bin/chromium", *_FLAGS, f"--user-data-dir={profile}", *options)
             done = ended((*argv, path.as_uri()), {"HOME": profile, "PATH": "/usr/bin:/bin"})
         assert done.code == 0, done.stderr
@@ -85,7 +86,7 @@ def why_no_browser() -> str | None:
 def install_axe(directory: Path) -> Path:
     """Install axe-core, and return its script."""
     npm = shutil.which("npm") or "npm"
-    options = ("--no-save", "--no-audit", "--no-fund", "--ignore-scripts")
+    options = ("--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=5")
     # With all of the environment: how this machine reaches the registry may be in it.
     done = ended((npm, "install", "--prefix", str(directory), *options, AXE), os.environ)
     assert done.code == 0, done.stderr

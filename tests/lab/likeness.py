@@ -19,7 +19,7 @@ from backup.postgres.tools import Tools
 from backup.repository.catalog import DatabaseProperties
 
 NAME = "strongroom test"
-_LIMIT = timedelta(minutes=3)
+_LIMIT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from backup.postgres.command import Command
 
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 def is_gone(pid: int, within: timedelta = SOON) -> bool:

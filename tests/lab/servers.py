@@ -28,7 +28,7 @@ SETTINGS = {
     "max_locks_per_transaction": "1024",
     "max_connections": "64",
 }
-_LIMIT = timedelta(minutes=2)
+_LIMIT = timedelta(minutes=5)
 _numbers = itertools.count()
 
 

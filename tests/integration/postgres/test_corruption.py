@@ -73,7 +73,7 @@ def pages(dsn: Dsn) -> Check:
             observed=catalog,
             questions=(),
             application_name="strongroom test",
-            statement_timeout=timedelta(seconds=20),
+            statement_timeout=timedelta(minutes=2),
         )
         return next(check for check in found.checks if check.id == "amcheck")
 
@@ -150,7 +150,7 @@ def test_a_table_whose_pages_cannot_be_read_is_corrupt(
             observed=catalog,
             questions=(),
             application_name="strongroom test",
-            statement_timeout=timedelta(seconds=20),
+            statement_timeout=timedelta(minutes=2),
         )
         return next(check for check in seen.checks if check.id == "amcheck")
 

@@ -106,7 +106,7 @@ def test_stall_of_the_process() -> None:
     """A process that gives nothing for too long is ended."""
     with (
         pytest.raises(StalledError, match="it moved no byte"),
-        reading(python(FOREVER), stall=BRIEF) as reader,
+        reading(python(FOREVER), stall=timedelta(seconds=1)) as reader,
     ):
         reader.readinto(memoryview(bytearray(1)))
     assert is_gone(reader.pid, AT_ONCE)
@@ -116,7 +116,7 @@ def test_stall_of_the_consumer() -> None:
     """A process whose output nobody takes for too long is ended while the consumer still hangs."""
     with (
         pytest.raises(StalledError, match="we asked nothing of it"),
-        reading(python("while True: print('x' * 1000)"), stall=timedelta(seconds=3)) as reader,
+        reading(Command(label="yes", argv=("yes",)), stall=timedelta(seconds=2)) as reader,
     ):
         reader.readinto(memoryview(bytearray(1)))
         assert is_gone(reader.pid)  # this waits, as a store that hangs does
@@ -125,9 +125,9 @@ def test_stall_of_the_consumer() -> None:
 
 def test_progress_holds_the_watchdog_off() -> None:
     """A slow process that keeps moving is left alone, however long it takes in all."""
-    script = "import time\nfor n in range(8): print(n, flush=True); time.sleep(0.4)"
-    with reading(python(script), stall=timedelta(seconds=2)) as reader:
-        assert read_all(reader.readinto).split() == [b"%d" % n for n in range(8)]
+    script = "import time\nfor n in range(9): print(n, flush=True); time.sleep(0.4)"
+    with reading(python(script), stall=timedelta(seconds=3)) as reader:
+        assert read_all(reader.readinto).split() == [b"%d" % n for n in range(9)]
 
 
 def test_timeout_kills_what_ignores_term() -> None:

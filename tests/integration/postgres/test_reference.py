@@ -25,7 +25,7 @@ from tests.lab.torture import build_torture, forget_subscriptions, torture_datab
 
 NAME = "strongroom test"
 SALT = bytes(32)
-LIMIT = timedelta(seconds=20)
+LIMIT = timedelta(minutes=2)
 MORE = """
 CREATE TABLE public.invoices (id int PRIMARY KEY, amount numeric(10, 2) CHECK (amount > 0));
 INSERT INTO public.invoices SELECT n, n FROM generate_series(1, 1000) n;
@@ -385,7 +385,7 @@ def test_what_is_not_sound_has_one_finding(restored: Restored, mutation: str) ->
 def test_questions(restored: Restored, sql: str, answer: str, code: str | None) -> None:
     """Asked in a transaction that can write nothing, and for so long only."""
     question = Question(id="one", sql=sql, expected=answer)
-    limit = timedelta(seconds=1)
+    limit = timedelta(seconds=1) if code == "CHECK_TIMEOUT" else LIMIT
     checks = sound(
         restored.server.dsn.with_database(restored.database),
         restored.expected,

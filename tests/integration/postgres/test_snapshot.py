@@ -88,6 +88,7 @@ def test_the_server_says_who_it_is(any_server: LabServer, any_database: Dsn) -> 
             assert snapshot.started_at.utcoffset() == timedelta(0)
             found = any_server.sql(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'strongroom test'"
+                f" AND datname = '{any_database.database}'"
             )
             assert found == "1"
 

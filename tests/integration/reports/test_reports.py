@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -274,15 +275,17 @@ def test_a_slot_that_was_due_and_has_no_entry_is_rejected(
 ) -> None:
     """By `log verify`, by `report period`, and by the verifier in the pack, until it is told of."""
     now = datetime.now(UTC)
+    # Due each day eight hours ago: at no time of the day is a slot still within its grace.
+    crontab = f"0 {(now - timedelta(hours=8)).astimezone(ZoneInfo('Europe/London')).hour} * * *"
     policy = Policy(
         job="backup",
         database="portal",
-        schedule="0 2 * * *",
+        schedule=crontab,
         zone="Europe/London",
         grace=timedelta(hours=1),
     )
     reports.log.append(EntryType.POLICY_SET, policy.details, now=now - timedelta(days=4))
-    due = Schedule.parse("0 2 * * *", "Europe/London")
+    due = Schedule.parse(crontab, "Europe/London")
     slots = list(due.slots(now - timedelta(days=4), now - timedelta(hours=2)))
     for slot in slots[:-2]:
         answers = {"database": "portal", "backup": "it", **Slot(job="backup", due=slot).details}

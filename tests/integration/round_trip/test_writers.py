@@ -34,7 +34,7 @@ SELECT count(*) FROM account a WHERE balance <> 1000
 
 
 @contextlib.contextmanager
-def writers(server: LabServer, dsn: Dsn, limit: timedelta = timedelta(minutes=3)) -> Iterator[None]:
+def writers(server: LabServer, dsn: Dsn, limit: timedelta = timedelta(minutes=9)) -> Iterator[None]:
     """Several sessions that transfer, insert, delete, create, drop, alter and truncate."""
     server.sql(_SQL.read_text(), dsn.database)
 
