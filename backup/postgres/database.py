@@ -51,6 +51,10 @@ _PINNED: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+# The second is raised where the server's last word came between two messages of one query.
+_BROKEN: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 class Row(Protocol):
     """One row of a result, read by column name or position."""
 
@@ -160,7 +164,7 @@ async def connect(
 async def _close(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     try:
         await connection.close(timeout=5)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except (asyncpg.PostgresError, *_BROKEN, OSError, TimeoutError):
         connection.terminate()
 
 
@@ -202,7 +206,7 @@ def _translated(where: str, user: str | None) -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _from_server(error, where, user) from error
-    except asyncpg.InterfaceError as error:
+    except _BROKEN as error:
         raise PostgresError(f"could not talk to {where}: {error}") from error
     except TimeoutError as error:
         raise PostgresError(
