@@ -156,7 +156,7 @@ def test_a_backup_gets_over_any_request_that_fails_once(bench: Bench, numbers: N
         vault, place = bench.begun(str(number))
         with place.failing(failing) as (store, passed):
             backed_up(vault, store)
-            assert passed.failed == 1, failing
+            assert passed.failed == 1 or is_past_the_end(failing, passed), failing
         repository = Repository(place.straight)
         assert len(repository.backups()) == 1
         assert vault.verified(repository).is_good, failing
@@ -170,17 +170,30 @@ def test_a_backup_that_is_refused_says_so(bench: Bench, numbers: Numbers) -> Non
     count = bench.requests_of_a_backup()
     for number, failing in enumerate(lasting(numbers, count, short=2)):
         vault, place = bench.begun(str(number))
-        with place.failing(failing) as (store, _), pytest.raises(StrongroomError) as caught:
-            backed_up(vault, store)
-        assert_told(caught.value.message, caught.value.hint, failing)
+        with place.failing(failing) as (store, passed):
+            try:
+                backed_up(vault, store)
+            except StrongroomError as error:
+                caught = error
+            else:
+                # At the very end only its lease can't be let go of.
+                refused = passed.requests[failing.at - 1 :]
+                assert all(request.startswith("DELETE") for request in refused), failing
+                continue
+        assert_told(caught.message, caught.hint, failing)
         vault.assert_nobody_left()
         repository = Repository(place.straight)
         exists = len(repository.backups())
-        assert exists in ({0, 1} if "exists, but" in caught.value.message else {0}), failing
+        assert exists in ({0, 1} if "exists, but" in caught.message else {0}), failing
         assert not exists or vault.verified(repository).is_good, failing
         backed_up(vault, place.straight)
         assert len(repository.backups()) == exists + 1
         assert vault.verified(repository).is_good, failing
+
+
+def is_past_the_end(failing: Failing, passed: Gate) -> bool:
+    """There was no such request: each repository cuts by a key of its own, some into fewer."""
+    return passed.failed == 0 and len(passed.requests) < failing.at
 
 
 def assert_told(message: str, hint: str | None, failing: Failing) -> None:
