@@ -9,7 +9,6 @@ writer's.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import re
 import secrets
@@ -25,8 +24,9 @@ from backup.errors import NotFoundError, ObjectExistsError, StoreError, Strongro
 from backup.repository.stores import s3locks
 from backup.repository.stores.base import Buffer, Protection, is_key, require_key
 from backup.repository.stores.calls import InFlight
-from backup.repository.stores.s3bucket import AbsentError, Bucket, TakenError
+from backup.repository.stores.s3bucket import Bucket, TakenError
 from backup.repository.stores.s3options import S3Address, S3Options
+from backup.repository.stores.s3quick import AbsentError
 
 _IN_FLIGHT_BYTES = 32 * 2**20
 _TAIL = re.compile(r"[A-Za-z0-9._%-]*")
@@ -105,14 +105,8 @@ class S3Store:
     def get(self, key: str) -> bytes:
         """Return an object; see `Store.get`."""
         require_key(key)
-        bucket = self._bucket
-
-        def fetch() -> bytes:
-            found = bucket.client.get_object(**bucket.names(key))
-            return found["Body"].read()
-
         try:
-            return bucket.run(f"reading {bucket.name(key)}", fetch)
+            return self._bucket.get(key)
         except AbsentError:
             raise NotFoundError(f"{key} is not in {self.address}") from None
 
@@ -136,13 +130,10 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Remove an object; see `Store.delete`. Raises `LockedError` while a lock holds it."""
         require_key(key)
-        bucket = self._bucket
-        doing = f"deleting {bucket.name(key)}"
         if self._options.lock is None:
-            with contextlib.suppress(AbsentError):
-                bucket.run(doing, lambda: bucket.client.delete_object(**bucket.names(key)))
+            self._bucket.delete(key)
             return
-        s3locks.delete_versions(bucket, key, doing)
+        s3locks.delete_versions(self._bucket, key, f"deleting {self._bucket.name(key)}")
 
     @property
     def is_locking(self) -> bool:

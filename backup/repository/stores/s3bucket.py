@@ -6,7 +6,10 @@ of listings.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -15,23 +18,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from backup.errors import StoreError
 from backup.repository.stores.calls import Calls
-from backup.repository.stores.s3client import connect
 from backup.repository.stores.s3errors import BROKEN_OFF, FOREIGN, code_of, status_of, translated
 from backup.repository.stores.s3options import S3Address, S3Options
-from backup.repository.stores.s3put import QuickPut
+from backup.repository.stores.s3place import Place, stated
+from backup.repository.stores.s3quick import AbsentError, Page, Quick
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+    from backup.repository.stores.s3client import Connected
 
 _Result = TypeVar("_Result")
 
 # 409 is two conditional puts of one key at one moment.
 _PASSING = frozenset({408, 409, 429})
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound", "NoSuchVersion"})
-
-
-class AbsentError(Exception):
-    """There is no such object."""
 
 
 class TakenError(Exception):
@@ -45,14 +46,37 @@ class Bucket:
         self.address = address
         self._base = f"{address.prefix}/" if address.prefix else ""
         self.limit_seconds = options.timeout.total_seconds()
-        try:
-            connected = connect(options)
-        except FOREIGN as error:  # half a pair of keys
-            raise translated(f"opening {address}", error) from error
-        self.client: S3Client = connected.client
+        self._options = options
+        self._connecting = threading.Lock()
+        self._connected: Connected | None = None
+        place = stated(address.bucket, options, os.environ) or self._asked()
         # Without keys there is nothing to sign with; the first call says so.
-        self._quick = None if connected.credentials is None else QuickPut(connected, address.bucket)
+        self._quick = None if place is None else Quick(place, options)
         self._calls = Calls(f"s3 {address.bucket}")
+
+    @property
+    def client(self) -> S3Client:
+        """boto3's own client, made when it is needed. Raises `StoreError`."""
+        return self._connect().client
+
+    def _connect(self) -> Connected:
+        # It takes a third of a second to load, and many a verb does without.
+        from backup.repository.stores.s3client import connect  # noqa: PLC0415
+
+        with self._connecting:
+            if self._connected is None:
+                try:
+                    self._connected = connect(self._options)
+                except FOREIGN as error:  # half a pair of keys
+                    raise translated(f"opening {self.address}", error) from error
+            return self._connected
+
+    def _asked(self) -> Place | None:
+        """Return what boto3 knows of the bucket's place; None: nobody but boto3 can go there."""
+        connected = self._connect()
+        from backup.repository.stores.s3client import place_of  # noqa: PLC0415
+
+        return place_of(connected, self.address.bucket)
 
     def name(self, key: str) -> str:
         """Return a key for messages."""
@@ -113,6 +137,27 @@ class Bucket:
         if self._quick is None or not self._quick.try_put(arguments, sha256):
             self.attempt(doing, deadline, lambda: self.client.put_object(**arguments))
 
+    def get(self, key: str) -> bytes:
+        """Return an object. Raises `AbsentError`."""
+
+        def fetch() -> bytes:
+            found = None if self._quick is None else self._quick.try_get(self._base + key)
+            if found is None:
+                found = self.client.get_object(**self.names(key))["Body"].read()
+            return found
+
+        return self.run(f"reading {self.name(key)}", fetch)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+
+        def remove() -> None:
+            if self._quick is None or not self._quick.try_delete(self._base + key):
+                self.client.delete_object(**self.names(key))
+
+        with contextlib.suppress(AbsentError):
+            self.run(f"deleting {self.name(key)}", remove)
+
     def late(self, doing: str) -> StoreError:
         """Return what to raise when there was no answer in time."""
         return StoreError(
@@ -133,22 +178,27 @@ class Bucket:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield keys as the store lists them, a page at a time."""
-        token: dict[str, Any] = {}
+        token: str | None = None
         while True:
             page = self.run(
-                f"listing {self.name(prefix)}",
-                partial(
-                    self.client.list_objects_v2,
-                    Bucket=self.address.bucket,
-                    Prefix=self._base + prefix,
-                    **token,
-                ),
+                f"listing {self.name(prefix)}", partial(self._page, self._base + prefix, token)
             )
-            for found in page.get("Contents", ()):
-                yield found["Key"].removeprefix(self._base)
-            if not page.get("IsTruncated"):
+            for key in page.keys:
+                yield key.removeprefix(self._base)
+            token = page.token
+            if token is None:
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _page(self, prefix: str, token: str | None) -> Page:
+        page = None if self._quick is None else self._quick.try_list(prefix, token)
+        if page is not None:
+            return page
+        after: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
+        found = self.client.list_objects_v2(Bucket=self.address.bucket, Prefix=prefix, **after)
+        return Page(
+            keys=tuple(one["Key"] for one in found.get("Contents", ())),
+            token=found["NextContinuationToken"] if found.get("IsTruncated") else None,
+        )
 
     def versions(self, key: str) -> Iterator[str]:
         """Yield the versions of one key, delete markers among them, newest first."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from backup.errors import LockedError, NotFoundError, StoreError, StrongroomError
 from backup.repository.stores.base import Protection
-from backup.repository.stores.s3bucket import AbsentError, Bucket
+from backup.repository.stores.s3bucket import Bucket
 from backup.repository.stores.s3options import Lock
+from backup.repository.stores.s3quick import AbsentError
 
 # Taken and given back all the time, and never data: not locked.
 _FLEETING = ("leases/", "condemned/", "pins/")

@@ -24,6 +24,9 @@ LockMode: TypeAlias = Literal["governance", "compliance"]
 DigestName: TypeAlias = Literal["sha256", "md5", "signature"]
 
 _DAY = timedelta(days=1)
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 30.0
+_SILENCES = 4  # in a row, within the time that a call may take
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -172,3 +175,13 @@ class S3Options:
         return profile.has_conditional_put and (
             self.lock is None or profile.keeps_to_it_in_versions
         )
+
+    @property
+    def connect_seconds(self) -> float:
+        """How long to wait for a connection."""
+        return min(_CONNECT_SECONDS, self.timeout / timedelta(seconds=1))
+
+    @property
+    def read_seconds(self) -> float:
+        """How long a store may be silent."""
+        return min(_READ_SECONDS, self.timeout / timedelta(seconds=_SILENCES))

@@ -1,4 +1,4 @@
-"""Amazon's signature, version 4, of a request that has headers and no query.
+"""Amazon's signature, version 4, of a request.
 
 Botocore's `S3SigV4Auth` makes the same one (a test compares them) and takes five times as long: it
 builds a request for it, sorts the headers four times and derives the key anew. A backup signs each
@@ -12,16 +12,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import SplitResult
-
-if TYPE_CHECKING:
-    from botocore.credentials import ReadOnlyCredentials
 
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 PORTS: Final = {"http": 80, "https": 443}
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """An access key, and the token of one that is for a while; not shown."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 class Signer:
@@ -40,12 +47,14 @@ class Signer:
         headers: Mapping[str, str],
         *,
         payload: str,
-        keys: ReadOnlyCredentials,
+        keys: Keys,
         now: datetime,
+        query: str = "",
     ) -> dict[str, str]:
         """Return the headers with the signature, those that it adds and the host's.
 
-        The path is encoded already. `payload` is the SHA-256 of the body in hex, or `UNSIGNED`.
+        The path and the query are encoded already, the query sorted by its names. `payload` is the
+        SHA-256 of the body in hex, or `UNSIGNED`.
         """
         moment = f"{now:%Y%m%dT%H%M%SZ}"
         signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
@@ -55,11 +64,11 @@ class Signer:
         names = sorted(signed)
         listed = ";".join(names)
         lines = (f"{name}:{signed[name]}" for name in names)
-        canonical = "\n".join((method, path, "", *lines, "", listed, payload))
+        canonical = "\n".join((method, path, query, *lines, "", listed, payload))
         scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode("utf-8")).hexdigest()
         text = f"{_ALGORITHM}\n{moment}\n{scope}\n{digest}"
-        key = self._key_of(keys.secret_key or "", moment[:8])
+        key = self._key_of(keys.secret_key, moment[:8])
         signed["authorization"] = (
             f"{_ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={listed},"
             f" Signature={_mac(key, text).hex()}"

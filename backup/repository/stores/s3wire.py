@@ -80,6 +80,30 @@ class Wires:
                 wire.close()
         return status
 
+    def ask(self, method: str, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Send a request without a body; return its answer's status and whole body.
+
+        Raises like `exchange`, and `ValueError` for a header that is none.
+        """
+        wire = self._unused() or self._connected()
+        is_good = False
+        try:
+            wire.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers.items():
+                wire.putheader(name, value)
+            wire.endheaders()
+            with wire.getresponse() as answer:
+                if not answer.chunked and answer.length is None:
+                    raise http.client.HTTPException("an answer that does not say where it ends")
+                body = answer.read()
+            is_good = not answer.will_close
+        finally:
+            if is_good:
+                self._idle.append(wire)
+            else:
+                wire.close()
+        return answer.status, body
+
     def _unused(self) -> http.client.HTTPConnection | None:
         """Return a connection that the server has not closed, and has said nothing on."""
         while True:

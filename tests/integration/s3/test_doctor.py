@@ -11,10 +11,10 @@ import pytest
 from backup.errors import StoreError
 from backup.journeys.bucketcheck import judge
 from backup.repository.stores.s3 import S3Store
-from backup.repository.stores.s3client import connect
+from backup.repository.stores.s3client import connect, place_of
 from backup.repository.stores.s3options import PROFILES, Lock, ProfileName, S3Address
 from backup.repository.stores.s3probe import Facts, probe
-from backup.repository.stores.s3put import QuickPut
+from backup.repository.stores.s3quick import Quick
 from tests.lab.buckets import S3Server
 from tests.lab.s3servers import S3Servers
 
@@ -83,9 +83,10 @@ def test_an_authority_of_the_environment_counts_where_the_settings_name_none(
     with pytest.raises(StoreError):
         S3Store(address, replace(options, timeout=timedelta(seconds=5))).put("chunks/aa/1", b"one")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(real_s3.ca_file))
-    connected = connect(options)
+    place = place_of(connect(options), address.bucket)
+    assert place is not None
     arguments = {"Bucket": address.bucket, "Key": "p/2", "Body": b"two", "Metadata": {}}
-    assert QuickPut(connected, address.bucket).try_put(arguments)
+    assert Quick(place, options).try_put(arguments)
     store = S3Store(address, options)
     store.put("chunks/aa/3", b"three")
     assert store.get("chunks/aa/3") == b"three"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 from botocore.auth import S3SigV4Auth
@@ -13,7 +13,7 @@ from botocore.utils import percent_encode
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backup.repository.stores.s3signature import UNSIGNED, Signer, host_of
+from backup.repository.stores.s3signature import UNSIGNED, Keys, Signer, host_of
 
 VISIBLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 words = st.text(VISIBLE, min_size=1, max_size=30)
@@ -36,6 +36,12 @@ class _Given(S3SigV4Auth):
     def payload(self, request: AWSRequest) -> str:
         """What the signature says of the body."""
         return self.said
+
+
+def frozen(keys: Credentials) -> Keys:
+    """The keys as they are now."""
+    now = keys.get_frozen_credentials()
+    return Keys(access_key=now.access_key or "", secret_key=now.secret_key or "", token=now.token)
 
 
 def botocores(
@@ -61,9 +67,14 @@ def check(
     """Sign at botocore's moment, and compare all that botocore added or signed."""
     theirs = botocores(url, given_headers, keys, payload, region)
     moment = datetime.strptime(theirs.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    frozen = keys.get_frozen_credentials()
     ours = signer.sign(
-        "PUT", urlsplit(url).path, given_headers, payload=payload, keys=frozen, now=moment
+        "PUT",
+        urlsplit(url).path,
+        given_headers,
+        payload=payload,
+        keys=frozen(keys),
+        now=moment,
+        query=urlsplit(url).query,
     )
     assert ours["authorization"] == theirs.headers["Authorization"]
     for name, value in theirs.headers.items():
@@ -84,6 +95,17 @@ def test_a_request_is_signed_as_botocore_signs_it(
     check(SIGNER, url, given_headers, keys, payload=payload, region="eu-west-1")
 
 
+@given(
+    asked=st.dictionaries(st.sampled_from(["list-type", "prefix", "continuation-token"]), keys),
+    keys=credentials,
+)
+def test_a_query_is_signed_as_botocore_signs_it(asked: dict[str, str], keys: Credentials) -> None:
+    """Encoded and sorted as it is sent."""
+    query = urlencode(sorted(asked.items()), quote_via=quote, safe="~")
+    url = f"https://s3.test/bucket?{query}"
+    check(SIGNER, url, {}, keys, payload=UNSIGNED, region="eu-west-1")
+
+
 @pytest.mark.parametrize(
     "place",
     ["http://s3.test:80", "https://s3.test:443", "http://s3.test:443", "https://b.S3.test",
@@ -100,7 +122,7 @@ def test_the_host_is_written_as_botocore_writes_it(place: str) -> None:
 def test_a_header_never_ends_its_line(word: str) -> None:
     """What is signed is what is sent, and it holds no end of a line."""
     given_headers = {"x-amz-meta-a": f"a\r\n{word}\nb"}
-    keys = Credentials("A", "s").get_frozen_credentials()
+    keys = Keys(access_key="A", secret_key="s")
     signed = SIGNER.sign(
         "PUT", "/", given_headers, payload=UNSIGNED, keys=keys, now=datetime.now(UTC)
     )

@@ -1,4 +1,4 @@
-"""The quick way to put: it counts on nothing but a plain 200, and boto3 gets all the rest."""
+"""The quick way to a bucket: it counts on nothing but plain answers, and boto3 gets the rest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ import pytest
 from botocore.credentials import Credentials, DeferredRefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 
-from backup.errors import StoreError
+from backup.errors import NotFoundError, StoreError
 from backup.repository.stores.s3 import S3Store
-from backup.repository.stores.s3client import connect
+from backup.repository.stores.s3client import connect, place_of
 from backup.repository.stores.s3options import PROFILES, S3Address, S3Options
-from backup.repository.stores.s3put import QuickPut
+from backup.repository.stores.s3place import Place
+from backup.repository.stores.s3quick import AbsentError, Page, Quick
 from tests.lab.buckets import KEYS, S3Server
+from tests.lab.s3servers import S3Servers
 
 _SECONDS = 60
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -118,9 +120,17 @@ def options_for(port: int, timeout: timedelta = timedelta(seconds=80)) -> S3Opti
     )
 
 
-def quick(port: int, timeout: timedelta = timedelta(seconds=80)) -> QuickPut:
+def asked(options: S3Options, bucket: str = "bucket") -> Place:
+    """Where boto3 sends what is for a bucket."""
+    place = place_of(connect(options), bucket)
+    assert place is not None
+    return place
+
+
+def quick(port: int, timeout: timedelta = timedelta(seconds=80)) -> Quick:
     """The quick way to a server."""
-    return QuickPut(connect(options_for(port, timeout)), "bucket")
+    options = options_for(port, timeout)
+    return Quick(asked(options), options)
 
 
 def arguments(key: str = "some/key", bucket: str = "bucket") -> dict[str, object]:
@@ -222,16 +232,22 @@ def test_credentials_may_change_and_may_be_missing() -> None:
     with listening(answering(GOOD)) as server:
         connected = connect(options_for(server.port))
         changing = Credentials("FIRST", "secret")
-        puts = QuickPut(replace(connected, credentials=changing), "bucket")
+        place = place_of(replace(connected, credentials=changing), "bucket")
+        assert place is not None
+        puts = Quick(place, options_for(server.port))
         assert puts.try_put(arguments())
         changing.access_key, changing.token = "SECOND", "its token"
         assert puts.try_put(arguments())
         heads = [head.decode("ascii") for head in server.heads]
         assert ["Credential=FIRST/" in heads[0], "Credential=SECOND/" in heads[1]] == [True, True]
         assert "\r\nx-amz-security-token: its token\r\n" in heads[1]
+        assert place_of(replace(connected, credentials=None), "bucket") is None
         gone = DeferredRefreshableCredentials(refresh_using=fails, method="some")
-        for none in (None, gone):
-            assert not QuickPut(replace(connected, credentials=none), "bucket").try_put(arguments())
+        place = place_of(replace(connected, credentials=gone), "bucket")
+        assert place is not None
+        without = Quick(place, options_for(server.port))
+        assert not without.try_put(arguments())
+        assert without.try_get("some/key") is None
         assert len(server.heads) == 2
 
 
@@ -239,7 +255,7 @@ def test_a_certificate_for_another_name_is_refused(real_s3: S3Server) -> None:
     """Who signed it is not enough: it names the address, and not `localhost`."""
     port = urlsplit(real_s3.endpoint).port
     options = replace(real_s3.options, endpoint=f"https://localhost:{port}")
-    assert not QuickPut(connect(options), "bucket").try_put(arguments())
+    assert not Quick(asked(options), options).try_put(arguments())
     store = S3Store(
         S3Address(bucket="bucket", prefix=""), replace(options, timeout=timedelta(seconds=5))
     )
@@ -254,17 +270,22 @@ def tunnel(connection: socket.socket, found: Listener) -> None:
     host, _, port = head.split(b" ")[1].partition(b":")
     with socket.create_connection((host.decode(), int(port)), _SECONDS) as there:
         connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        carry_both_ways(connection, there)
 
-        def carry(source: socket.socket, target: socket.socket) -> None:
-            with contextlib.suppress(OSError):
-                while data := source.recv(65_536):
-                    target.sendall(data)
-                target.shutdown(socket.SHUT_WR)
 
-        back = threading.Thread(target=carry, args=(there, connection), daemon=True)
-        back.start()
-        carry(connection, there)
-        back.join(_SECONDS)
+def carry_both_ways(one: socket.socket, other: socket.socket) -> None:
+    """Carry what two say to each other until both have said all."""
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    back = threading.Thread(target=carry, args=(other, one), daemon=True)
+    back.start()
+    carry(one, other)
+    back.join(_SECONDS)
 
 
 def test_a_proxy_of_the_environment_is_used(
@@ -277,7 +298,7 @@ def test_a_proxy_of_the_environment_is_used(
     bucket = real_s3.new_bucket()
     with listening(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://some:wo%2Frd@127.0.0.1:{proxy.port}")
-        puts = QuickPut(connect(real_s3.options), bucket)
+        puts = Quick(asked(real_s3.options, bucket), real_s3.options)
         assert puts.try_put(arguments("a/1", bucket))
         assert puts.try_put(arguments("a/2", bucket))
         assert proxy.connections == 1
@@ -285,7 +306,8 @@ def test_a_proxy_of_the_environment_is_used(
         assert lines[0].startswith(f"CONNECT {urlsplit(real_s3.endpoint).netloc} HTTP/1.")
         assert f"Proxy-Authorization: Basic {base64.b64encode(b'some:wo/rd').decode()}" in lines
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        assert QuickPut(connect(real_s3.options), bucket).try_put(arguments("a/3", bucket))
+        straight = Quick(asked(real_s3.options, bucket), real_s3.options)
+        assert straight.try_put(arguments("a/3", bucket))
         assert proxy.connections == 1
     assert list(real_s3.store(bucket).list("a/")) == ["a/1", "a/2", "a/3"]
 
@@ -305,5 +327,156 @@ def test_a_proxy_that_is_no_tunnel_is_left_to_boto3(
             monkeypatch.setenv("https_proxy", f"https://127.0.0.1:{server.port}")
             endpoint = f"https://127.0.0.1:{server.port}"
         options = S3Options(profile=PROFILES["ceph"], endpoint=endpoint, credentials=KEYS)
-        assert not QuickPut(connect(options), "bucket").try_put(arguments())
+        assert place_of(connect(options), "bucket") is None
         assert server.connections == 0
+
+
+LIST = b"""<?xml version="1.0" encoding="UTF-8"?><ListBucketResult
+ xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name>%b</ListBucketResult>"""
+WHOLE = b"<IsTruncated>false</IsTruncated>"
+ONE = b"<Contents><Key>p/a&amp;b</Key><Size>1</Size></Contents>"
+
+
+def answer(status: bytes, body: bytes = b"") -> bytes:
+    """An answer with a body, after which the connection is good for more."""
+    return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+def only_heads(answer: bytes) -> Callable[[socket.socket, Listener], None]:
+    """A server that answers each request without a body with these bytes, and hangs up."""
+
+    def serve(connection: socket.socket, found: Listener) -> None:
+        head, _ = head_of(connection)
+        found.heads.append(head)
+        connection.sendall(answer)
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "pauses"),
+    [
+        (answer(b"200 OK", b"its bytes"), b"its bytes", False),
+        (answer(b"200 OK"), b"", False),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nits\r\n0\r\n\r\n",
+            b"its",
+            False,
+        ),
+        (answer(b"404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>"), "absent", False),
+        (answer(b"404 Not Found", b"<Error><Code>NoSuchBucket</Code></Error>"), None, True),
+        (answer(b"404 Not Found"), None, True),
+        (answer(b"206 Partial Content", b"its"), None, True),
+        (answer(b"204 No Content"), None, True),
+        (answer(b"503 Slow Down"), None, True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nits", None, True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nits\r\n", None, True),
+        (b"HTTP/1.1 200 OK\r\n\r\nits bytes", None, True),
+        (b"HTTP/1.0 200 OK\r\n\r\nits bytes", None, True),
+        (b"nonsense\r\n\r\n", None, True),
+        (b"", None, True),
+    ],
+)
+def test_an_object_is_read_from_a_whole_plain_answer_only(
+    given: bytes, expected: bytes | str | None, *, pauses: bool
+) -> None:
+    """An answer that is cut short, or does not say where it ends, is no object and no absence."""
+    with listening(only_heads(given)) as server:
+        asks = quick(server.port)
+        for _ in range(2):
+            if expected == "absent":
+                with pytest.raises(AbsentError):
+                    asks.try_get("a key")
+            else:
+                assert asks.try_get("a key") == expected
+        assert len(server.heads) == (1 if pauses else 2)
+        assert server.heads[0].startswith(b"GET /bucket/a%20key HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "is_done"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (answer(b"200 OK"), False),
+        (answer(b"403 Forbidden"), False),
+        (answer(b"404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>"), False),
+    ],
+)
+def test_an_object_is_gone_when_the_store_says_so(given: bytes, *, is_done: bool) -> None:
+    """With the one status that means it; of any other boto3 is to make sense."""
+    with listening(only_heads(given)) as server:
+        assert quick(server.port).try_delete("key") == is_done
+        assert server.heads[0].startswith(b"DELETE /bucket/key HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (LIST % (WHOLE + ONE), Page(keys=("p/a&b",), token=None)),
+        (LIST % WHOLE, Page(keys=(), token=None)),
+        (
+            LIST % (b"<IsTruncated>true</IsTruncated><NextContinuationToken>n&lt;/+"
+            b"</NextContinuationToken>" + ONE),
+            Page(keys=("p/a&b",), token="n</+"),
+        ),
+        (LIST % (b"<IsTruncated>true</IsTruncated>" + ONE), None),
+        (LIST % ONE, None),
+        (LIST % (WHOLE + b"<Contents><Size>1</Size></Contents>"), None),
+        (LIST % (WHOLE + b"<EncodingType>url</EncodingType>" + ONE), None),
+        (LIST % (WHOLE + b"<Contents><Key>p/\x01</Key></Contents>"), None),
+        (b"<html/>", None),
+        (b"", None),
+    ],
+)  # fmt: skip
+def test_a_listing_that_leaves_doubt_is_boto3s(body: bytes, expected: Page | None) -> None:
+    """Of what it holds, and of whether it goes on: one that was cut short would hide objects."""
+    with listening(only_heads(answer(b"200 OK", body))) as server:
+        assert quick(server.port).try_list("p/", "t&/+ ") == expected
+        asked = b"GET /bucket?continuation-token=t%26%2F%2B%20&list-type=2&prefix=p%2F HTTP/1.1\r\n"
+        assert server.heads[0].startswith(asked)
+
+
+def test_boto3_does_all_that_the_quick_way_cannot(s3_servers: S3Servers) -> None:
+    """A store that refuses every request of the quick way is read and written all the same."""
+    real = s3_servers.named("moto")
+    bucket = real.new_bucket()
+    port = urlsplit(real.endpoint).port
+
+    def but_for_ours(connection: socket.socket, found: Listener) -> None:
+        head, rest = head_of(connection)
+        if b"user-agent: strongroom\r\n" in head + b"\r\n":
+            found.heads.append(head)
+            connection.sendall(answer(b"503 Slow Down"))
+            return
+        with socket.create_connection(("127.0.0.1", port or 0), _SECONDS) as there:
+            there.sendall(head + b"\r\n\r\n" + rest)
+            carry_both_ways(connection, there)
+
+    with listening(but_for_ours) as front:
+        options = replace(real.options, endpoint=f"http://127.0.0.1:{front.port}")
+
+        def opened() -> S3Store:
+            return S3Store(S3Address(bucket=bucket, prefix="p"), options)
+
+        opened().put("a/1", b"one")
+        store = opened()
+        assert store.get("a/1") == b"one"
+        store.put("a/2", b"two")
+        assert len(front.heads) == 2, "one try for each store, and then a pause"
+        assert list(opened().list("a/")) == ["a/1", "a/2"]
+        opened().delete("a/1")
+        with pytest.raises(NotFoundError):
+            opened().get("a/1")
+        assert [head.split()[0] for head in front.heads] == [
+            b"PUT", b"GET", b"GET", b"DELETE", b"GET",
+        ]  # fmt: skip
+
+
+def test_a_listing_goes_on_to_its_last_page(real_s3: S3Server) -> None:
+    """A page holds a thousand keys at most."""
+    store = real_s3.store(real_s3.new_bucket(), "p")
+    keys = [f"a/{number:04}" for number in range(1_003)]
+    for key in keys:
+        store.put(key, b"", durable=False)
+    store.sync()
+    assert list(store.list("a/")) == keys
