@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess  # noqa: TID251
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -195,51 +196,112 @@ def _started(
     is_heard: bool = False,
 ) -> Iterator[Child]:
     """Start, and have it reaped whatever happens. Closes `stdin` and `stdout`, the child's ends."""
-
-    def start() -> Child:
-        stderr, stderr_end = os.pipe()
-        try:
-            popen = _spawn(command, stdin, stderr_end if stdout is None else stdout, stderr_end)
-        except BaseException:
-            os.close(stderr)
-            raise
-        finally:
-            for descriptor in (stdin, stderr_end, *(() if stdout is None else (stdout,))):
-                os.close(descriptor)
-        try:
-            return Child(
-                label=command.label,
-                pid=popen.pid,
-                reap=popen.wait,
-                stderr=stderr,
-                stall=stall,
-                timeout=timeout,
-                grace=command.grace,
-                is_heard=is_heard,
-            )
-        except BaseException:
-            popen.kill()
-            popen.wait()
-            os.close(stderr)
-            raise
-
-    # In a thread that no Ctrl-C reaches: whatever was started is known here, and is minded.
-    starting = _spawner.submit(start)
+    ends = (stdin,) if stdout is None else (stdin, stdout)
+    # Known before anything is started: wherever a Ctrl-C comes, what was is found here.
+    start = _Start(lambda: _minded(command, stdin, stdout, stall, timeout, is_heard=is_heard), ends)
     try:
-        yield starting.result()
+        _spawner.submit(start)
+        yield start.child()
     except BaseException:
-        if (child := _outcome(starting)) is not None:
+        if (child := start.give_up()) is not None:
             child.end()
         raise
     finally:
-        if (child := _outcome(starting)) is not None:
+        if (child := start.give_up()) is not None:
             child.wait()
 
 
-def _outcome(starting: concurrent.futures.Future[Child]) -> Child | None:
-    """Return what was started, once that is known; None: nothing was."""
-    concurrent.futures.wait([starting])
-    return None if starting.exception() is not None else starting.result()
+class _Start:
+    """The start of a process by another thread, which is begun there or given up here.
+
+    Waits for it with nothing but locks of the interpreter's own: in the middle of a `Condition`,
+    as futures have it, a Ctrl-C can leave it locked for good.
+    """
+
+    def __init__(self, begin: Callable[[], Child], ends: tuple[int, ...]) -> None:
+        self._begin = begin
+        self._ends = ends  # the child's: closed once it has them, or will never
+        self._turn, self._bell = threading.Lock(), threading.Lock()
+        self._bell.acquire()
+        self._child: Child | None = None
+        self._error: BaseException | None = None
+        self._is_over = False
+
+    def __call__(self) -> None:
+        """Begin, unless it was given up."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            try:
+                self._child = self._begin()
+            finally:
+                _close(self._ends)
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            self._error = error
+        finally:
+            self._is_over = True
+            self._bell.release()
+
+    def child(self) -> Child:
+        """Wait, and return what was started; raises what kept it from being started."""
+        self._wait()
+        if self._child is None:
+            assert self._error is not None
+            raise self._error
+        return self._child
+
+    def give_up(self) -> Child | None:
+        """Return what was started, once that is known; None: nothing was, nor will be."""
+        if self._turn.acquire(blocking=False):
+            _close(self._ends)
+            self._is_over = True
+        self._wait()
+        return self._child
+
+    def _wait(self) -> None:
+        while not self._is_over:  # who was interrupted may have heard the bell already
+            self._bell.acquire(timeout=0.1)
+
+
+def _minded(
+    command: Command,
+    stdin: int,
+    stdout: int | None,
+    stall: timedelta | None,
+    timeout: timedelta | None,
+    *,
+    is_heard: bool,
+) -> Child:
+    """Start a process and have it minded. In a thread that no Ctrl-C reaches."""
+    stderr, stderr_end = os.pipe()
+    try:
+        popen = _spawn(command, stdin, stderr_end if stdout is None else stdout, stderr_end)
+    except BaseException:
+        os.close(stderr)
+        raise
+    finally:
+        os.close(stderr_end)
+    try:
+        return Child(
+            label=command.label,
+            pid=popen.pid,
+            reap=popen.wait,
+            stderr=stderr,
+            stall=stall,
+            timeout=timeout,
+            grace=command.grace,
+            is_heard=is_heard,
+        )
+    except BaseException:
+        popen.kill()
+        popen.wait()
+        os.close(stderr)
+        raise
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
