@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import re
 import select
+import socket
 import ssl
 import threading
 import weakref
@@ -92,6 +93,9 @@ class Wires:
             for name, value in headers.items():
                 wire.putheader(name, value)
             wire.endheaders()
+            # Many a server sends an answer's head by itself and the rest when it has word of that,
+            # which the kernel keeps back for 40 ms; the option lasts for a while only (tcp(7)).
+            wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             with wire.getresponse() as answer:
                 if not answer.chunked and answer.length is None:
                     raise http.client.HTTPException("an answer that does not say where it ends")
