@@ -68,7 +68,10 @@ class Ended:
 
 def ended(argv: tuple[str, ...], environment: Mapping[str, str] | None = None) -> Ended:
     """Run a command to its end, whatever its exit code is."""
-    with tempfile.TemporaryDirectory(prefix="strongroom-ended-") as directory:
+    # What it left behind was killed, and may be writing its last.
+    with tempfile.TemporaryDirectory(
+        prefix="strongroom-ended-", ignore_cleanup_errors=True
+    ) as directory:
         base = Path(directory) / "it"
         command = Command(
             label=" ".join(argv[:2]),
