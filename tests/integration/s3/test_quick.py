@@ -390,6 +390,8 @@ def test_an_object_is_read_from_a_whole_plain_answer_only(
                     asks.try_get("a key")
             else:
                 assert asks.try_get("a key") == expected
+            # It is seen only when it has happened; the second time nobody may have been asked.
+            assert server.has_hung_up.wait(_SECONDS)
         assert len(server.heads) == (1 if pauses else 2)
         assert server.heads[0].startswith(b"GET /bucket/a%20key HTTP/1.1\r\n")
 
