@@ -7,7 +7,10 @@ minute too, so a scheduler that died delays a slot by half a minute and loses no
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import os
+import select
+import weakref
 from collections.abc import Iterable
 from datetime import UTC, timedelta
 from typing import Final
@@ -23,11 +26,39 @@ from scheduler.triggers import SlotTrigger
 TICK: Final = timedelta(seconds=30)
 
 
+class _Bell:
+    """An event that a signal handler may set.
+
+    `threading.Event` has a lock. The thread that a signal interrupts may hold it just then, and
+    its handler would wait for it for ever.
+    """
+
+    def __init__(self) -> None:
+        self._rung = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Not at exit: a signal may come as late as that.
+        weakref.finalize(self, os.close, self._rung).atexit = False
+
+    def set(self) -> None:
+        """Ring; it is heard until it is cleared."""
+        os.eventfd_write(self._rung, 1)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until it has rung, at most so long."""
+        poller = select.poll()
+        poller.register(self._rung, select.POLLIN)
+        poller.poll(max(0.0, seconds) * 1000)
+
+    def clear(self) -> None:
+        """Forget that it rang."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._rung)
+
+
 class AlarmClock:
     """Wakes whoever waits: at each slot, each half minute, and when somebody calls `ring`."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._event = _Bell()
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
             executors={"default": ThreadPoolExecutor(1)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,3 +101,32 @@ def test_its_slots_are_ours_where_the_library_loses_or_doubles_some(
     before = expected[-2] if len(expected) > 1 else None
     late = trigger.get_next_fire_time(before, expected[-1] - timedelta(seconds=1))
     assert late == expected[-1]
+
+
+@pytest.mark.timeout(120)
+def test_a_signal_may_ring_at_any_moment() -> None:
+    """Also while its own thread goes to sleep, or has just woken: nobody waits for himself."""
+    alarm, handled, is_over = AlarmClock(), 0, False
+
+    def handle(*_: object) -> None:
+        nonlocal handled
+        alarm.ring()
+        handled += 1
+
+    def knock() -> None:
+        while not is_over:
+            before = handled
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
+            while handled == before and not is_over:
+                time.sleep(0)
+
+    old = signal.signal(signal.SIGUSR2, handle)
+    knocking = threading.Thread(target=knock)
+    knocking.start()
+    try:
+        while handled < 300:
+            alarm.wait(timedelta())
+    finally:
+        is_over = True
+        knocking.join()
+        signal.signal(signal.SIGUSR2, old)
