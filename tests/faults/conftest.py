@@ -7,12 +7,15 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from backup.postgres.dsn import Dsn
 from tests.faults.vault import DATABASE, Vault
 from tests.lab.servers import LabServer
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Numbers:
 
     is_full: bool
 
-    def of(self, short: int, full: int) -> int:
+    def of(self, short: Number, full: Number) -> Number:
         """The number for this run."""
         return full if self.is_full else short
 

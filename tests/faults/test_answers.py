@@ -35,7 +35,7 @@ from tests.lab.s3servers import S3Servers
 from tests.lab.servers import LabServer
 
 # How long a call may take. What is silent is asked again after a quarter of it.
-TIMEOUT = timedelta(seconds=8)
+TIMEOUT = timedelta(seconds=16)
 SHORT_TIMEOUT = timedelta(seconds=3)
 LASTING: tuple[Fault, ...] = ("403", "503")
 TABLE = "CREATE TABLE t AS SELECT n, sha512(n::text::bytea) AS v FROM generate_series(1, 1200) n"
@@ -44,8 +44,9 @@ KINDS = tuple(itertools.product((False, True), PASSING))
 
 
 def patience(failing: Failing | None) -> timedelta:
-    """How long a call may take: where nothing helps, not long."""
-    return SHORT_TIMEOUT if failing is not None and failing.for_good else TIMEOUT
+    """How long a call may take: where it is repeated and nothing helps, not long."""
+    is_in_vain = failing is not None and failing.for_good and failing.fault != "403"
+    return SHORT_TIMEOUT if is_in_vain else TIMEOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import subprocess  # noqa: TID251 - the type of what `start_sql` returns
 import threading
 import urllib.error
 import urllib.request
@@ -86,20 +85,9 @@ def test_the_monthly_pack_is_made_and_verifies(watched: Watched) -> None:
     assert checked.stdout.endswith("GOOD\n")
 
 
-def lock_clients(vault: Vault) -> subprocess.Popen[str]:
-    """Keep everybody from reading a table; returns when that holds."""
-    lock = vault.start_sql("LOCK TABLE clients; SELECT pg_sleep(600)")
-    granted = (
-        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
-        " AND relation = 'clients'::regclass"
-    )
-    until(lambda: vault.server.sql(granted, database=vault.dsn.database) == "1", vault.sessions)
-    return lock
-
-
 def test_somebody_else_at_work_is_no_failure(watched: Watched) -> None:
     """A backup that another run keeps from beginning waits for it, and counts as no attempt."""
-    lock = lock_clients(watched.vault)
+    lock = watched.vault.lock("clients")
     other = watched.vault.start_backup(
         "--name", "portal", environment={"STRONGROOM_LOCK_TIMEOUT": "900"}
     )
@@ -128,7 +116,7 @@ def test_somebody_else_at_work_is_no_failure(watched: Watched) -> None:
 def test_a_run_that_outlasts_its_next_slots_is_no_failure(watched: Watched) -> None:
     """It is begun once; of the slots meanwhile the newest is done after it, the rest is missed."""
     watched.write("0 * * * *", f"lock_timeout = 900\n{PATIENT}")
-    lock = lock_clients(watched.vault)
+    lock = watched.vault.lock("clients")
     try:
         with watched.running() as daemon:
             due = (watched.now() + HOUR).replace(minute=0, second=0, microsecond=0)
@@ -258,9 +246,10 @@ def answer(port: int, path: str) -> str:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as got:
             return str(got.read().decode())
-    except urllib.error.HTTPError as error:
-        with error:
-            return ""
+    except OSError as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        return ""
 
 
 @contextmanager
@@ -294,7 +283,7 @@ def test_what_a_daemon_at_work_tells_systemd_and_prometheus(
     )
     (tmp_path / "credentials").mkdir()
     watched.write("0 * * * *", PATIENT + EVERY_HOUR)
-    watched.set_ahead(timedelta())
+    watched.begin()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, ExitStack() as stack:
         manager.bind(str(tmp_path / "notify"))
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "180000000"}
@@ -354,7 +343,7 @@ def test_several_databases_as_many_at_once_as_allowed_none_beyond_its_deadline(
 ) -> None:
     """Three databases, two at once, the important ones first; what is not done in time is ended."""
     three_databases(watched, "attempts = 1\ndeadline = 3")
-    lock = lock_clients(watched.vault)
+    lock = watched.vault.lock("clients")
     try:
         with watched.running() as daemon:
             due = (watched.now() + HOUR).replace(minute=0, second=0, microsecond=0)

@@ -22,8 +22,9 @@ from tests.faults.watched import PATIENT, Watched, until
 from tests.lab.servers import LabServer
 
 KILLED = -9
-# The next start has this long to finish or record what the last one left.
-LIMIT = 60.0
+# The next start has this long to finish or record what the last one left; where much else is at
+# work on the machine it is waited for longer.
+LIMIT, BUSY_LIMIT = 60.0, 120.0
 JOBS = {
     "backup": "",
     "restore-test-latest": "\n[schedules]\nrestore_test_latest = '0 * * * *'\n",
@@ -55,7 +56,8 @@ def make(directory: Path, server: LabServer, dsn: Dsn, job: str) -> Watched:
         text = watched.config.read_text(encoding="utf-8")
         watched.config.write_text(text.replace('schedule = "0 * * * *"\n', ""), encoding="utf-8")
     if job == "report":  # a pack is of the month before, which has to be over
-        watched.set_ahead(-timedelta(days=3 * 365))
+        watched.begin(-timedelta(days=3 * 365))
+        watched.go_to(watched.now().replace(day=15))
     return watched
 
 
@@ -110,7 +112,8 @@ def test_the_next_start_finishes_or_records(
     due = due_after(watched.now(), job)
     watched.go_to(due + timedelta(seconds=1))
     total = transitions(watched)
-    every = list(range(1, total + 1))
+    # A run may have a few transitions less than the one that was counted.
+    every = list(range(1, numbers.of(total * 3 // 4, total) + 1))
     wanted = numbers.of(SHORT.get(job, 2), total)
     killed = 0
     for at in sorted(chance.sample(every, min(wanted, total))):
@@ -126,7 +129,7 @@ def test_the_next_start_finishes_or_records(
                 ],
                 watched.records,
             )
-            assert time.monotonic() - began < LIMIT
+            assert time.monotonic() - began < numbers.of(BUSY_LIMIT, LIMIT)
         watched.assert_nothing_left()
         assert watched.vault.verified().is_good
         assert watched.unaccounted() == []

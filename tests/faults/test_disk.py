@@ -30,7 +30,7 @@ def small_disk(where: Path, size_bytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", where], check=True, timeout=30)
+        subprocess.run(["umount", "--lazy", where], check=True, timeout=30)
 
 
 def mount(where: Path, options: str) -> bool:

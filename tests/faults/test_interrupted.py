@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Numbers
-from tests.faults.test_server import SLOW
-from tests.faults.vault import Vault, finish, wrapped_tools
+from tests.faults.vault import Vault, finish, held_dumps, wrapped_tools
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 INTERRUPTED = 130
@@ -40,7 +39,7 @@ def test_a_backup_is_interrupted(
     vault: Vault, numbers: Numbers, chance: random.Random, number: signal.Signals
 ) -> None:
     """An interrupted backup is no backup, and the next run goes on from it."""
-    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=SLOW) as tools:
+    with held_dumps(vault) as (tools, _):
         for _ in range(numbers.of(5, 50)):
             process = vault.start_backup("--tool-directories", tools)
             interrupted(process, number, chance.uniform(0.2, 0.9))
@@ -82,7 +81,7 @@ def test_a_restore_is_interrupted(
     """The database that an interrupted restore made is dropped."""
     assert vault.backup().code == 0
     target = f"{vault.dsn.database}_restored"
-    slow = 'case "$*" in *section=data*) sleep 0.8;; esac\nexec "$real" "$@"'
+    slow = 'case "$*" in *section=data*) sleep 1000;; esac\nexec "$real" "$@"'
     to = vault.dsn.with_database(target).conninfo()
     with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_restore=slow) as tools:
         arguments = ("restore", "latest", "--identity", vault.identity_file, "--to", to, "--json")
@@ -98,10 +97,11 @@ def test_a_restore_is_interrupted(
 
 def test_a_signal_while_programs_are_loaded(vault: Vault, chance: random.Random) -> None:
     """However early it comes, the exit code is the documented one."""
-    for _ in range(20):
-        process = vault.start_backup()
-        interrupted(process, signal.SIGTERM, chance.uniform(0, 0.4))
-        done = finish(process)
-        assert done.code == INTERRUPTED, done.stderr
-        assert "Traceback" not in done.stderr
-        vault.assert_nobody_left()
+    with held_dumps(vault) as (tools, _):
+        for _ in range(20):
+            process = vault.start_backup("--tool-directories", tools)
+            interrupted(process, signal.SIGTERM, chance.uniform(0, 0.4))
+            done = finish(process)
+            assert done.code == INTERRUPTED, done.stderr
+            assert "Traceback" not in done.stderr
+            vault.assert_nobody_left()

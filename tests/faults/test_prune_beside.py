@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backup.repository.lease import Lease, read_leases
-from tests.faults.vault import Vault, eventually, finish, wrapped_tools
+from tests.faults.vault import Vault, eventually, finish, held_dumps
 
 # Every backup but the newest goes, as soon as it is not in use.
 RETENTION = """
@@ -19,7 +19,6 @@ minimum_age = 0
 minimum_count = 1
 """
 LIMIT = 120.0
-HELD = '"$real" "$@" | { head -c 100000; while [ -e HOLD ]; do sleep 0.1; done; cat; }'
 
 
 def at_work(vault: Vault, kind: str) -> list[Lease]:
@@ -43,14 +42,15 @@ def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
 
     When they are done, the same prune takes what is not in use any more.
     """
-    vault.config.write_text(vault.config.read_text() + RETENTION)
+    asked = vault.directory / "asked"
+    asked.touch()
+    wait = f'["/bin/sh", "-c", "while [ -e {asked} ]; do sleep 0.1; done"]'
+    smoke = f'smoke_command = {wait}\ncheck_timeout = "PT1H"\n'
+    vault.config.write_text(vault.config.read_text() + smoke + RETENTION)
     for _ in range(3):
         assert vault.backup().code == 0
     oldest, middle, newest = (key.id.text for key in vault.backups())
-    hold = vault.directory / "hold"
-    hold.touch()
-    script = HELD.replace("HOLD", str(hold))
-    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=script) as tools:
+    with held_dumps(vault) as (tools, hold):
         backup = vault.start_backup("--tool-directories", tools)
         assert eventually(lambda: bool(at_work(vault, "backup")), LIMIT)
         assert eventually(lambda: any("/pg_dump" in line for line in vault.processes()), LIMIT)
@@ -59,6 +59,7 @@ def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
         with stopped(test):
             pruned = vault.run("prune", "--apply", "--json")
             there = {key.id.text for key in vault.backups()}
+        asked.unlink()
         assert pruned.code == 0, pruned.stderr
         assert pruned.json["deleted"] == [middle]
         assert there == {oldest, newest}

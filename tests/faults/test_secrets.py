@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +24,9 @@ CONTENT = "canary-content-7f3a91d5c2"
 @pytest.fixture
 def secured(tmp_path: Path, any_server: LabServer) -> Iterator[Vault]:
     """A vault whose server takes passwords only, over TCP, with a canary in a table."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {**SETTINGS, "listen_addresses": "127.0.0.1", "port": str(port)}
+    # An address of loopback that nobody else has: its ports are free, and stay so.
+    address = f"127.{'.'.join(str(1 + secrets.randbelow(250)) for _ in range(3))}"
+    settings = {**SETTINGS, "listen_addresses": address}
     with scratch_cluster(any_server.tools, settings=settings) as cluster:
         server = LabServer(
             dsn=cluster.dsn,
@@ -44,10 +43,10 @@ def secured(tmp_path: Path, any_server: LabServer) -> Iterator[Vault]:
             database="secured",
         )
         (cluster.directory / "data" / "pg_hba.conf").write_text(
-            "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n", encoding="ascii"
+            "local all all trust\nhost all all 127.0.0.0/8 scram-sha-256\n", encoding="ascii"
         )
         server.sql("SELECT pg_reload_conf()")
-        dsn = Dsn.parse(f"postgresql://postgres@127.0.0.1:{port}/secured", {})
+        dsn = Dsn.parse(f"postgresql://postgres@{address}/secured", {})
         yield Vault.make(tmp_path, server, dsn)
 
 
@@ -112,12 +111,12 @@ def test_canaries_stay_where_they_belong(secured: Vault, tmp_path: Path) -> None
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     _, raw = decode(secured.identity.text.lower())
-    secrets = [PASSWORD.encode(), secured.identity.text.encode(), bytes(raw)]
-    port = secured.dsn.port
-    url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}"
+    canaries = [PASSWORD.encode(), secured.identity.text.encode(), bytes(raw)]
+    place = f"{secured.dsn.host}:{secured.dsn.port}"
+    url = f"postgresql://postgres:{PASSWORD}@{place}"
     environment = {"DATABASE_URL": f"{url}/secured", "TMPDIR": str(temporary)}
     passfile = tmp_path / "home.pgpass"
-    passfile.write_text(f"127.0.0.1:{port}:*:postgres:{PASSWORD}\n", encoding="ascii")
+    passfile.write_text(f"{place}:*:postgres:{PASSWORD}\n", encoding="ascii")
     passfile.chmod(0o600)
     identity = ("--identity", secured.identity_file)
     runs: list[tuple[str | Path, ...]] = [
@@ -127,7 +126,7 @@ def test_canaries_stay_where_they_belong(secured: Vault, tmp_path: Path) -> None
         ("-v", "show", "latest", *identity),
         (
             *("-v", "restore", "latest", *identity, "--to"),
-            f"postgresql://postgres@127.0.0.1:{port}/restored?passfile={passfile}",
+            f"postgresql://postgres@{place}/restored?passfile={passfile}",
         ),
     ]
     children: set[str] = set()
@@ -136,19 +135,19 @@ def test_canaries_stay_where_they_belong(secured: Vault, tmp_path: Path) -> None
         for arguments in runs:
             takes_tools = {"backup", "restore"} & {str(one) for one in arguments}
             more = ("--tool-directories", tools) if takes_tools else ()
-            done, watch = watched(secured, [*arguments, *more], environment, secrets)
+            done, watch = watched(secured, [*arguments, *more], environment, canaries)
             assert done.code == 0, (arguments, done.stderr)
             assert watch.found == set(), arguments
             for secret in (PASSWORD, secured.identity.text):
                 assert secret not in done.stdout + done.stderr, arguments
             children |= watch.children
     assert any("pg_dump" in child or "bash" in child for child in children)
-    content = [CONTENT.encode(), *secrets]
+    content = [CONTENT.encode(), *canaries]
     assert files_with(secured.root, content) == []
     assert files_with(secured.state, content) == []
     assert files_with(temporary, content) == []
     # A password that is wrong is not shown either.
-    wrong = {"DATABASE_URL": f"postgresql://postgres:wrong-{PASSWORD}@127.0.0.1:{port}/secured"}
+    wrong = {"DATABASE_URL": f"postgresql://postgres:wrong-{PASSWORD}@{place}/secured"}
     done = secured.run("backup", environment=wrong)
     assert done.code == 5
     assert PASSWORD not in done.stdout + done.stderr

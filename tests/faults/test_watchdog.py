@@ -25,7 +25,7 @@ from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.stores.base import Store
 from tests.faults.test_daemon import next_hour
-from tests.faults.vault import Vault, command_lines, eventually, wrapped_tools
+from tests.faults.vault import Vault, command_lines, eventually, held_dumps
 from tests.faults.watched import Watched, until
 from tests.lab.buckets import KEYS, S3Server, moto
 from tests.lab.servers import LabServer
@@ -36,8 +36,6 @@ SILENCE = 8
 GRACE = 30
 ROOM = 45
 SETTINGS = f"\n[daemon]\nretry_after = 1\nattempts = 9\nsilence_timeout = {SILENCE}\n"
-# Holds the dump up in its middle as long as a file is there.
-HELD = '"$real" "$@" | { head -c 100000; while [ -e HOLD ]; do sleep 0.1; done; cat; }'
 
 
 def at_work(watched: Watched, text: str) -> list[int]:
@@ -48,6 +46,18 @@ def at_work(watched: Watched, text: str) -> list[int]:
         for pid, line in command_lines()
         if text in line and (mine in line or watched.vault.dsn.database in line)
     ]
+
+
+def first_at_work(watched: Watched, text: str) -> int:
+    """Such a process, as soon as there is one."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found.extend(at_work(watched, text))
+        return bool(found)
+
+    until(look, watched.records)
+    return found[0]
 
 
 def is_gone(pid: int) -> bool:
@@ -88,10 +98,7 @@ def stopped(find: Callable[[], list[int]]) -> Iterator[int]:
 @pytest.mark.parametrize("what", ["the run", "pg_dump"])
 def test_a_stopped_process_is_gone_with_its_session(vault: Vault, what: str) -> None:
     """Be it our own, or one that it waits for; then the slot is tried again, and is good."""
-    hold = vault.directory / "hold"
-    hold.touch()
-    script = HELD.replace("HOLD", str(hold))
-    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=script) as tools:
+    with held_dumps(vault) as (tools, hold):
         watched = Watched.make(vault, more=f'tool_directories = ["{tools}"]\n{SETTINGS}')
         with watched.running() as daemon:
             watched.go_to(next_hour(watched.now()) + timedelta(seconds=1))
@@ -177,9 +184,6 @@ def test_an_upload_that_is_never_answered_is_gone_with_its_session(
     tmp_path: Path, any_server: LabServer, portal: Dsn
 ) -> None:
     """The server takes it and says nothing more; answered again, the next try is good."""
-    hold = tmp_path / "hold"
-    hold.touch()
-    script = HELD.replace("HOLD", str(hold))
     with moto() as server:
         bucket = server.new_bucket()
         store = server.store(bucket)
@@ -194,7 +198,7 @@ def test_an_upload_that_is_never_answered_is_gone_with_its_session(
         )
         gate = Gate(server)
         with (
-            wrapped_tools(tmp_path / "tools", any_server.tools.bin, pg_dump=script) as tools,
+            held_dumps(vault) as (tools, hold),
             gate.endpoint() as endpoint,
         ):
             watched = Watched(vault=vault, config=tmp_path / "daemon.toml")
@@ -206,11 +210,11 @@ def test_an_upload_that_is_never_answered_is_gone_with_its_session(
             watched.config.write_text(
                 watched.config.read_text().replace(str(vault.root), f"s3://{bucket}")
             )
-            watched.set_ahead(-timedelta(days=30))
+            watched.begin(-timedelta(days=30))
             with watched.running() as daemon:
                 watched.go_to(next_hour(watched.now()) + timedelta(seconds=1))
                 until(lambda: bool(at_work(watched, "/pg_dump --format")), lambda: daemon.text)
-                run = at_work(watched, "backup.cli")[0]
+                run = first_at_work(watched, "backup.cli")
                 gate.is_closed.set()
                 hold.unlink()
                 until(gate.held.is_set, lambda: daemon.text)

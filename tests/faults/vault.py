@@ -38,7 +38,12 @@ SIZES = ChunkSizes(minimum=4 * KIB, average=16 * KIB, maximum=64 * KIB)
 # Objects are linked early and there are several parts, though the database is small.
 SMALL = {"batch_bytes": 256 * KIB, "table_threshold": 512 * KIB}
 LIMIT_SECONDS = 120
-SOON_SECONDS = 20.0
+SOON_SECONDS = 60.0
+# Gives the rest of its output when a file is gone: what comes meanwhile comes in its middle.
+_HELD = (
+    'set -o pipefail\n"$real" "$@" |'
+    ' { head -c 100000; while [ -e "HOLD" ]; do sleep 0.1; done; cat; }'
+)
 
 DATABASE = """
 CREATE TABLE clients (id int PRIMARY KEY, name text NOT NULL, note text);
@@ -241,6 +246,18 @@ class Vault:
             text=True,
         )
 
+    def lock(self, table: str) -> subprocess.Popen[str]:
+        """Keep everybody from reading a table; returns when that holds. `end_sql` ends it."""
+        psql = self.start_sql(f"LOCK TABLE {table}; SELECT pg_sleep(600)")
+        granted = (
+            "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+            f" AND relation = '{table}'::regclass"
+        )
+        if not eventually(lambda: self.server.sql(granted, database=self.dsn.database) == "1"):
+            self.end_sql(psql)
+            raise AssertionError(f"{table} is not locked")
+        return psql
+
     def end_sql(self, psql: subprocess.Popen[str]) -> None:
         """End a psql and its session: one that sleeps does not notice that its client is gone."""
         psql.kill()
@@ -320,7 +337,7 @@ def wrapped_tools(directory: Path, real: Path, **scripts: str) -> Iterator[Path]
 
     `--version` is always answered by the real one.
     """
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     for name in ("pg_dump", "pg_dumpall", "pg_restore", "psql"):
         body = scripts.get(name, 'exec "$real" "$@"')
         path = directory / name
@@ -331,3 +348,16 @@ def wrapped_tools(directory: Path, real: Path, **scripts: str) -> Iterator[Path]
         )
         path.chmod(0o755)
     yield directory
+
+
+@contextmanager
+def held_dumps(vault: Vault) -> Iterator[tuple[Path, Path]]:
+    """Yield a directory of client tools, and a file; no pg_dump is done while that is there.
+
+    One with little output waits at its end, one with much in the middle of it.
+    """
+    hold = vault.directory / "hold"
+    hold.touch()
+    script = _HELD.replace("HOLD", str(hold))
+    with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=script) as tools:
+        yield tools, hold

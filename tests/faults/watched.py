@@ -69,7 +69,7 @@ class Running:
 
     def close(self) -> None:
         """Take in its last words."""
-        self._reader.join(5)
+        self._reader.join(60)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
@@ -89,7 +89,7 @@ class Watched:
         """
         watched = cls(vault=vault, config=vault.directory / "daemon.toml")
         watched.write(schedule, more)
-        watched.set_ahead(-timedelta(days=30))
+        watched.begin(-timedelta(days=30))
         return watched
 
     def write(self, schedule: str, more: str = PATIENT) -> None:
@@ -116,6 +116,10 @@ class Watched:
     def now(self) -> datetime:
         """What that clock says."""
         return datetime.now(UTC) + timedelta(seconds=float(self.clock_file.read_text()))
+
+    def begin(self, by: timedelta = timedelta()) -> None:
+        """Set the clock so far ahead, to the middle of that hour: none passes by itself then."""
+        self.go_to((datetime.now(UTC) + by).replace(minute=30, second=0, microsecond=0))
 
     def go_to(self, moment: datetime) -> None:
         """Set the clock to a moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """Such sockets go while the mark holds."""
+    """Such sockets go while the mark holds, also those of a delivery that was given up."""
     yield
+    for thread in threading.enumerate():
+        if thread.name.startswith(("notify-", "dead-man")):
+            thread.join(30)
     gc.collect()
