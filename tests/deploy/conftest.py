@@ -9,6 +9,16 @@ import pytest
 from tests.lab.hosts import Lab, lab
 from tests.lab.sites import Site, new_site
 
+LONGEST_SECONDS = 1500
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever comes first builds a Debian or two and makes hosts; the longest does many deploys."""
+    for item in items:
+        if "tests/deploy" in item.path.as_posix():
+            item.add_marker(pytest.mark.timeout(LONGEST_SECONDS))
+
 
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[Lab]:

@@ -18,7 +18,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -31,13 +30,13 @@ from backup.postgres.command import Command
 from backup.postgres.process import serving
 from backup.repository.stores.s3options import Credentials
 from tests.lab.buckets import KEYS, S3Server, wait_for
-from tests.lab.rootfs import cache_directory, remove_old, sources_of
+from tests.lab.rootfs import cache_directory, cached, sources_of
 
 _SUITE = "trixie"
 _PACKAGES = "ceph-mon,ceph-osd,radosgw,ceph-common,ca-certificates"
 _NEEDS = ("mmdebstrap", "unshare", "openssl", "chroot")
 _LIMIT_SECONDS = 900
-_STARTING_SECONDS = 180.0
+_STARTING_SECONDS = 300.0
 _PORTS = 71
 
 
@@ -111,18 +110,7 @@ def new_user(server: S3Server, name: str) -> Credentials:
 
 def _root_filesystem() -> Path:
     """Return a root file system with the packages; built once a day, as other labs' are."""
-    cache = cache_directory()
-    cache.mkdir(parents=True, exist_ok=True, mode=0o755)
-    made = cache / f"radosgw-{_SUITE}-{datetime.now(UTC):%Y%m%d}"
-    with (cache / "radosgw.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.is_dir():
-            remove_old(f"radosgw-{_SUITE}-*")
-            unfinished = cache / "radosgw-unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _build(unfinished)
-            unfinished.rename(made)
-    return made
+    return cached("ceph", f"ceph-{_SUITE}", _build)
 
 
 def _build(target: Path) -> None:
@@ -133,6 +121,7 @@ def _build(target: Path) -> None:
             '--aptopt=Apt::Install-Recommends "false"',
             '--aptopt=Acquire::Check-Valid-Until "false"',
             '--aptopt=Acquire::Languages "none"',
+            '--aptopt=Acquire::Retries "5"',
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",

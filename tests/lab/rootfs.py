@@ -6,14 +6,15 @@ package cache, as with a mirror nearby, but is not installed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess  # noqa: TID251 - mmdebstrap
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 SUITES = {"bookworm": 15, "trixie": 17}
@@ -33,6 +34,7 @@ _OPTIONS = (
     '--aptopt=Apt::Install-Recommends "false"',
     '--aptopt=Acquire::Check-Valid-Until "false"',
     '--aptopt=Acquire::Languages "none"',
+    '--aptopt=Acquire::Retries "5"',
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--skip=cleanup/apt",
@@ -41,6 +43,9 @@ _OPTIONS = (
     f'--customize-hook=ln -s /dev/null "$1/etc/systemd/system/{_UTMP}"',
 )
 _LIMIT_SECONDS = 900
+_TRIES = 3
+# Locks of what this process uses, until it ends.
+_used: list[int] = []
 
 
 def root_filesystem(suite: str = ANY_SUITE) -> Path:
@@ -48,25 +53,47 @@ def root_filesystem(suite: str = ANY_SUITE) -> Path:
 
     Whoever comes while it is being built waits for it. It must not be written to.
     """
+    name = f"debian-{suite}"
+    return cached(name, f"{name}-{_recipe(suite)}", lambda target: _build(suite, target))
+
+
+def cached(kind: str, name: str, build: Callable[[Path], None]) -> Path:
+    """Return today's root file system of that name from the cache; builds it unless it is there.
+
+    Others of its kind that nobody uses any more go. An archive that does not answer is asked again.
+    """
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True, mode=0o755)
-    made = cache / f"{suite}-{_recipe(suite)}-{datetime.now(UTC):%Y%m%d}"
-    with (cache / f"{suite}.lock").open("w") as lock:
+    made = cache / f"{name}-{datetime.now(UTC):%Y%m%d}"
+    with (cache / f"{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
-            remove_old(f"{suite}-*")
-            unfinished = cache / f"{suite}-unfinished"
-            _build(suite, unfinished)
+            unfinished = cache / f"unfinished-{kind}"
+            for left in range(_TRIES - 1, -1, -1):
+                shutil.rmtree(unfinished, ignore_errors=True)
+                try:
+                    build(unfinished)
+                    break
+                except RuntimeError:
+                    if not left:
+                        raise
             unfinished.rename(made)
+        _used.append(_locked(made, fcntl.LOCK_SH))
+        for old in cache.glob(f"{kind}-*"):
+            with contextlib.suppress(BlockingIOError):
+                os.close(_locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                shutil.rmtree(old)
     return made
 
 
-def remove_old(pattern: str) -> None:
-    """Remove root file systems from the cache, but yesterday's: hosts run on it over midnight."""
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    for old in cache_directory().glob(pattern):
-        if not old.name.endswith(f"-{yesterday:%Y%m%d}"):
-            shutil.rmtree(old)
+def _locked(directory: Path, how: int) -> int:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _build(suite: str, target: Path) -> None:
@@ -88,7 +115,6 @@ def _build(suite: str, target: Path) -> None:
         timeout=_LIMIT_SECONDS,
     )
     if done.returncode:
-        shutil.rmtree(target, ignore_errors=True)
         raise RuntimeError(f"mmdebstrap of {suite} failed:\n{done.stderr[-4000:]}")
 
 
