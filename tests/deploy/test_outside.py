@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.lab.repositories import ended
-from tests.lab.sites import PASSWORDS, Site, admin, conninfo, psql, with_client
+from tests.lab.sites import (
+    PASSWORDS,
+    Site,
+    admin,
+    conninfo,
+    eventually,
+    psql,
+    scraped,
+    with_client,
+)
 
 APP = PASSWORDS["portal_app"]
 
@@ -58,18 +66,16 @@ def test_nobody_else_comes_in(outside: Site, connection: str, message: str) -> N
 def test_exporters_answer_the_monitoring_and_nobody_else(outside: Site, tmp_path: Path) -> None:
     """Hosts, PostgreSQL and the daemon are watched, by a role that reads no table; with rules."""
     hosts = outside.hosts
-    scraped = {
+    told = {
         ("db1", 9100): 'strongroom_host_certificate_expiry_timestamp_seconds{certificate="server',
         ("db1", 9187): "pg_up 1",
         ("backup1", 9100): 'expiry_timestamp_seconds{certificate="client strongroom_backup"}',
         ("backup1", 9188): "strongroom_expiry_timestamp_seconds{",
     }
-    for (name, port), line in scraped.items():
-        url = f"http://{hosts.address_of(name)}:{port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            assert line in answer.read().decode()
+    for (name, port), line in told.items():
+        eventually(lambda name=name, port=port, line=line: line in scraped(outside, name, port))  # type: ignore[misc]
     knock = "timeout 6 bash -c 'exec 3<>/dev/tcp/{0}/{1}' 2>/dev/null && echo {0} {1} &"
-    tried = "".join(knock.format(*place) for place in (*scraped, ("db1", 5432)))
+    tried = "".join(knock.format(*place) for place in (*told, ("db1", 5432)))
     assert hosts.run("app1", f"{tried} wait").stdout.split() == ["db1", "5432"]
     groups = "SELECT roleid::regrole FROM pg_auth_members WHERE member = 'prometheus'::regrole"
     assert admin(outside, groups) == "pg_monitor"

@@ -24,6 +24,7 @@ from tests.lab.sites import INVENTORY, PASSWORDS, Site, admin, spoilt
 CONF = "/etc/postgresql/15/main"
 EXPORTER = "prometheus-node-exporter"
 PATIENCE = 240
+TRIES = 4
 LOADED = "SELECT pg_conf_load_time(), pg_postmaster_start_time()"
 # A deploy of one operation: what no inventory can ask for is given to it all the same.
 ACCESS = """
@@ -100,10 +101,25 @@ def test_planted_drift_is_named_and_mended(declared: Site) -> None:
 def test_a_run_that_is_killed_before_the_reload_is_made_up_for(declared: Site) -> None:
     """The next run finds files newer than what the server read, and has it read them once."""
     site = declared
-    admin(site, "SELECT 1")
-    site.hosts.run("db1", f"echo >>{CONF}/tls/server.crt; pg_ctlcluster 15 main reload")
+    for _ in range(TRIES):  # it may be quicker than whoever is to kill it
+        site.hosts.run("db1", f"echo >>{CONF}/tls/server.crt; pg_ctlcluster 15 main reload")
+        was = admin(site, LOADED)
+        apply_until_killed(site)
+        if admin(site, LOADED) == was:
+            break
+    assert admin(site, LOADED) == was
+    made_up = site.json("apply", "--yes", "--limit", "db1")
+    assert [one["item"] for one in made_up["changes"]] == ["configuration of PostgreSQL"]
+    reread, still_started = admin(site, LOADED).split("|")
+    assert (reread != was.split("|")[0], still_started) == (True, was.split("|")[1])
+    assert site.host_verb("plan", "--limit", "db1").code == 0
+
+
+def apply_until_killed(site: Site) -> None:
+    """Apply, and kill it with SIGKILL as soon as the server's certificate has been replaced."""
     wanted = (site.pki / "hosts/db1/server.crt").read_bytes()
-    was = admin(site, LOADED)
+    # Looked at from this machine, which is quicker than to ask the host.
+    place = site.hosts.hosts["db1"].root / f"{CONF}/tls/server.crt".lstrip("/")
     program = Path(sys.executable).with_name("strongroom")
     argv = (str(program), "host", "apply", "--yes", "--limit", "db1", str(INVENTORY))
     environment = {"HOME": str(site.files), "PATH": os.environ["PATH"], **site.environment}
@@ -111,16 +127,10 @@ def test_a_run_that_is_killed_before_the_reload_is_made_up_for(declared: Site) -
         argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as child:
         deadline = time.monotonic() + PATIENCE
-        while site.hosts.read("db1", f"{CONF}/tls/server.crt") != wanted:
-            assert child.poll() is None, "it ended before anybody could kill it"
+        while place.read_bytes() != wanted and child.poll() is None:
             assert time.monotonic() < deadline
+            time.sleep(0.002)
         child.send_signal(signal.SIGKILL)
-    assert admin(site, LOADED) == was
-    made_up = site.json("apply", "--yes", "--limit", "db1")
-    assert [one["item"] for one in made_up["changes"]] == ["configuration of PostgreSQL"]
-    reread, still_started = admin(site, LOADED).split("|")
-    assert (reread != was.split("|")[0], still_started) == (True, was.split("|")[1])
-    assert site.host_verb("plan", "--limit", "db1").code == 0
 
 
 # What is said (after it: the command or page that helps), and how the inventory is spoilt.
@@ -274,7 +284,8 @@ def test_no_secret_is_printed_logged_or_left(declared: Site) -> None:
     seen = run("db1", "cat /run/watched; rm /run/watched").stdout
     assert "runuser -u postgres -- psql" in seen
     logged = run("db1", "cat /var/log/postgresql/*.log; journalctl -q --no-pager").stdout
-    left = run("db1", "find /tmp /var/tmp -type f -exec cat {} +").stdout
+    # One or the other may go meanwhile.
+    left = run("db1", "find /tmp /var/tmp -type f -exec cat {} + 2>/dev/null; true").stdout
     key = (site.pki / "hosts/db1/server.key").read_text().splitlines()[1]
     stored = admin(site, "SELECT rolpassword FROM pg_authid WHERE rolname = 'portal_app'")
     assert stored.startswith("SCRAM-SHA-256$4096:")

@@ -13,7 +13,17 @@ import pytest
 from backup.crypto.x25519 import X25519Identity
 from tests.lab.hostrunbooks import follow
 from tests.lab.repositories import ended
-from tests.lab.sites import INVENTORY, PASSWORDS, PORTAL, Site, admin, conninfo, psql, with_client
+from tests.lab.sites import (
+    INVENTORY,
+    PASSWORDS,
+    PORTAL,
+    Site,
+    admin,
+    conninfo,
+    passes_every_check,
+    psql,
+    with_client,
+)
 
 CONTENT = """
 SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM portal.clients c;
@@ -78,12 +88,6 @@ def content(site: Site) -> str:
     return site.hosts.run("db1", ask, stdin=CONTENT.encode()).stdout
 
 
-def failed_checks(site: Site) -> list[str]:
-    """The checks of both hosts that fail, with what was observed."""
-    found = site.json("verify")["checks"]
-    return [f"{one['host']} {one['id']}: {one['observed']}" for one in found if not one["passed"]]
-
-
 def test_backups_come_over_tls_1_3_by_certificate_as_the_role_that_only_reads(proven: Site) -> None:
     """The server's own log says so; row security hid nothing from the restore test."""
     log = proven.hosts.run("db1", "cat /var/log/postgresql/*.log").stdout
@@ -95,7 +99,7 @@ def test_backups_come_over_tls_1_3_by_certificate_as_the_role_that_only_reads(pr
 
 def test_both_hosts_pass_every_check(proven: Site) -> None:
     """With an exposure of the daemon of 1.5 at most."""
-    assert failed_checks(proven) == []
+    passes_every_check(proven, "db1", "backup1")
     unit = "systemd-analyze security --no-pager strongroom-daemon.service | tail -1"
     exposure = proven.hosts.run("backup1", unit).stdout
     assert float(exposure.split("strongroom-daemon.service: ")[1].split()[0]) <= 1.5
@@ -109,11 +113,10 @@ def test_after_restarts_and_a_reboot_of_each_host_everything_is_as_before(proven
     assert content(proven) == before
     for name in ("db1", "backup1"):
         proven.hosts.reboot(name)
-        state = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
-        assert proven.hosts.run(name, state, check=False).stdout.split() == ["running"]
+        assert proven.hosts.failed_units(name) == []
     assert content(proven) == before
     proven.hosts.run("backup1", "strongroom backup --name portal --json")
-    assert failed_checks(proven) == []
+    passes_every_check(proven, "db1", "backup1")
     assert proven.host_verb("plan").code == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.lab.repositories import Ended
@@ -22,8 +24,8 @@ def connected(fresh_db1: Site) -> Site:
     fresh_db1.hosts.write("app1", "/root/conninfo", conninfo(secret).encode(), mode=0o600)
     fresh_db1.hosts.run(
         "app1",
-        "systemctl reset-failed sleeper 2>/dev/null; systemctl stop sleeper 2>/dev/null;"
-        " systemd-run -q --unit=sleeper bash -c"
+        "systemctl stop sleeper 2>/dev/null; systemctl reset-failed sleeper 2>/dev/null;"
+        " systemd-run -q --collect --unit=sleeper bash -c"
         ' \'PGAPPNAME=sleeper exec psql -XAtw "$(cat /root/conninfo)" -c "SELECT pg_sleep(900)"\''
         " && for i in $(seq 100); do sleep 0.1; systemctl is-active -q sleeper && break; done",
     )
@@ -37,10 +39,11 @@ def admin(site: Site, sql: str) -> str:
 
 def session(site: Site) -> str:
     """Return the application's session, once it is there."""
-    for _ in range(50):
-        if found := admin(site, SESSION):
-            return found
-    raise AssertionError(site.hosts.run("app1", "journalctl -u sleeper --no-pager").stdout)
+    deadline = time.monotonic() + 60
+    while not (found := admin(site, SESSION)):
+        told = "journalctl -u sleeper --no-pager"
+        assert time.monotonic() < deadline, site.hosts.run("app1", told).stdout
+    return found
 
 
 def rotate(site: Site, what: str, *arguments: str) -> Ended:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from tests.lab.sites import INVENTORY, Site, spoilt
 
 CONF = "/etc/postgresql/15/main"
 DATA = "/var/lib/postgresql/15/main"
-_DEADLINE_SECONDS = 60
 _ASK = "cd /; runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 -d portal -f -"
 
 
@@ -74,25 +72,3 @@ def replicated_site(site: Site, directory: Path) -> Iterator[Replicated]:
 def ask(site: Site, name: str, *sql: str, check: bool = True) -> str:
     """What the server of a host answers its administrator, in the database `portal`."""
     return site.hosts.run(name, _ASK, stdin=" ".join(sql).encode(), check=check).stdout.strip()
-
-
-def failed_checks(site: Site) -> dict[tuple[str, str], str]:
-    """What `host verify` finds wrong with both database hosts, with what was observed."""
-    found = site.json("verify", "--host", "db1", "--host", "db2")["checks"]
-    assert {one["host"] for one in found} == {"db1", "db2"}
-    return {(one["host"], one["id"]): one["observed"] for one in found if not one["passed"]}
-
-
-def passes_every_check(site: Site) -> None:
-    """Wait until `host verify` finds nothing wrong: what came up just now needs a moment."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while found := failed_checks(site):
-        assert time.monotonic() < deadline, found
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from tests.e2e.documents import ROOT
 from tests.lab.hosts import Lab
 from tests.lab.repositories import Ended, Host
 
+_DEADLINE_SECONDS = 180
 INVENTORY = ROOT / "inventories/lab.py"
 # Canaries: they must show up nowhere but on the operator's machine.
 PASSWORDS = {"portal_app": "canary-of-portal-app", "portal_migrate": "canary-of-portal-migrate"}
@@ -146,11 +150,48 @@ def new_site(hosts: Lab, files: Path, *, inventory: Path = INVENTORY, python: st
 def with_client(hosts: Lab, name: str, site: Site) -> None:
     """Give a host what an application needs: psql, and the CA of the servers."""
     hosts.boot([name])
-    hosts.run(
-        name, "command -v psql || apt-get -qq -y install postgresql-client-15 >/dev/null 2>&1"
-    )
+    hosts.run(name, "command -v psql || apt-get -qq -y install postgresql-client-15 >/dev/null")
     hosts.write(name, "/etc/server-ca.crt", (site.pki / "server-ca.crt").read_bytes())
     hosts.write(name, "/etc/client-ca.crt", (site.pki / "client-ca.crt").read_bytes())
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.1)
+
+
+def passes_every_check(site: Site, *names: str) -> None:
+    """Wait until `host verify` finds nothing wrong: what came up just now needs a moment.
+
+    Of these hosts, or of all.
+    """
+    arguments = [argument for name in names for argument in ("--host", name)]
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while found := failed_checks(site, *arguments):
+        assert time.monotonic() < deadline, found
+
+
+def failed_checks(site: Site, *arguments: str) -> dict[tuple[str, str], str]:
+    """What `host verify` finds wrong, by host and check, with what was observed."""
+    found = site.json("verify", *arguments)["checks"]
+    expected = set(arguments[1::2]) or set(site.hosts.hosts) - {"app1"}
+    assert {one["host"] for one in found} == expected
+    return {(one["host"], one["id"]): one["observed"] for one in found if not one["passed"]}
+
+
+def scraped(site: Site, name: str, port: int) -> str:
+    """What a host tells Prometheus; nothing while it has nothing to tell."""
+    url = f"http://{site.hosts.address_of(name)}:{port}/metrics"
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return str(answer.read().decode())
+    except OSError as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        return ""
 
 
 def conninfo(password: str | None, **changes: str) -> str:
