@@ -41,6 +41,15 @@ ROLE: Final = "strongroom_recovery"
 _PLACE: Final = "/run/strongroom-recovery"
 _LIFETIME: Final = timedelta(days=1)
 _LONG: Final = timedelta(days=2)
+# Systemd starts the unit again after ten seconds. What kept it from starting once, as was seen on a
+# busy machine, is in its journal, and no reason to call a recovery failed.
+_START_DAEMON: Final = """
+unit=strongroom-daemon.service
+systemctl start $unit || { sleep 15 && systemctl start $unit; } || {
+  journalctl --no-pager --lines=5 --output=cat --unit=$unit >&2
+  exit 1
+}
+"""
 # What the role owns that is neither an extension nor of one: nothing, after a whole restore.
 _OWNED: Final = (
     "SELECT json_agg(s.classid::regclass::text) FROM pg_shdepend s WHERE deptype = 'o' AND"
@@ -145,7 +154,7 @@ class Recovery:
         with self.clock.step("rights as declared"):
             self.apply()
         with self.clock.step("daemon of the backup host started"):
-            self.on_backup_host.run("systemctl start strongroom-daemon.service")
+            self.on_backup_host.run(_START_DAEMON)
         return _recovered(chosen, tested, restored)
 
     def beside(
