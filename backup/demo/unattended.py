@@ -147,7 +147,7 @@ def daemon_from(place: Place, start: datetime) -> Iterator[Life]:
         grace=_GRACE,
     )
     running = Running()
-    with reading(command, stall=_SILENCE) as reader, running.entered(reader):
+    with reading(command, stall=_SILENCE, entered=running.entered) as reader:
         life = Life(place, steering, reader, running)
         yield life
         life.stop()

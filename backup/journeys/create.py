@@ -340,10 +340,8 @@ async def _dump(
             running.check()
             command = _command(dumps, part, apart, has_passwords=has_passwords)
             try:
-                with (
-                    reading(command, stall=source.stall_timeout) as reader,
-                    running.entered(reader),
-                ):
+                stall = source.stall_timeout
+                with reading(command, stall=stall, entered=running.entered) as reader:
                     opening = Opening(reader, part.kind, command.label)
                     return writer.store_part(part.name, part.kind, opening, progress.advance)
             except PostgresError as error:

@@ -185,7 +185,8 @@ async def _fill(
         running.check()
         command = commands.pg_restore_streamed(into, "data", part=part.name, table=table)
         begun = clock()
-        with writing(command, stall=destination.stall_timeout) as writer, running.entered(writer):
+        stall = destination.stall_timeout
+        with writing(command, stall=stall, entered=running.entered) as writer:
             for chunk in backup.chunks(part):
                 if not writer.write(chunk):
                     break

@@ -138,16 +138,22 @@ def supervise(
 
 
 @contextlib.contextmanager
-def reading(command: Command, *, stall: timedelta) -> Iterator[Reader]:
+def reading(
+    command: Command,
+    *,
+    stall: timedelta,
+    entered: Callable[[Child], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Iterator[Reader]:
     """Start a command whose output is read.
 
     It is ended when no byte was read for `stall`, whether it gave none or we took none. Leaving
     the block waits, and raises unless all output was read and the exit code is 0; an exception
-    ends it.
+    ends it. `entered` surrounds its life, as in `run`.
     """
     with (
         _pipe() as (output, output_end),
         _started(command, stdin=_nothing(), stdout=output_end, stall=stall) as child,
+        entered(child),
     ):
         reader = Reader(child, output)
         yield reader
@@ -155,17 +161,26 @@ def reading(command: Command, *, stall: timedelta) -> Iterator[Reader]:
 
 
 @contextlib.contextmanager
-def writing(command: Command, *, stall: timedelta) -> Iterator[Writer]:
+def writing(
+    command: Command,
+    *,
+    stall: timedelta,
+    entered: Callable[[Child], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Iterator[Writer]:
     """Start a command that is written to.
 
     It is ended when no byte was written for `stall`, whether it took none or we gave none. Leaving
     the block closes its input, waits, and raises unless the exit code is 0. An exception ends it,
-    and it never sees the end of its input.
+    and it never sees the end of its input. `entered` surrounds its life, as in `run`: also while
+    it is only waited for, which may be long after the last byte.
     """
     input_end, feed = os.pipe()
     _enlarge(feed)
     try:
-        with _started(command, stdin=input_end, stdout=None, stall=stall) as child:
+        with (
+            _started(command, stdin=input_end, stdout=None, stall=stall) as child,
+            entered(child),
+        ):
             yield Writer(child, feed)
             os.close(feed)
             feed = -1
