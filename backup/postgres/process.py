@@ -227,7 +227,7 @@ def _started(
 
 
 class _Start:
-    """The start of a process by another thread, which is begun there or given up here.
+    """The start of a process by another thread: it is begun there or given up here, never both.
 
     Waits for it with nothing but locks of the interpreter's own: in the middle of a `Condition`,
     as futures have it, a Ctrl-C can leave it locked for good.
@@ -235,8 +235,9 @@ class _Start:
 
     def __init__(self, begin: Callable[[], Child], ends: tuple[int, ...]) -> None:
         self._begin = begin
-        self._ends = ends  # the child's: closed once it has them, or will never
-        self._turn, self._bell = threading.Lock(), threading.Lock()
+        self._ends = list(ends)  # the child's: closed once it has them, or will never
+        self._fate: dict[str, str] = {}
+        self._bell = threading.Lock()
         self._bell.acquire()
         self._child: Child | None = None
         self._error: BaseException | None = None
@@ -244,13 +245,13 @@ class _Start:
 
     def __call__(self) -> None:
         """Begin, unless it was given up."""
-        if not self._turn.acquire(blocking=False):
+        if self._decide("begun") != "begun":
             return
         try:
             try:
                 self._child = self._begin()
             finally:
-                _close(self._ends)
+                self._close_ends()
         except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
             self._error = error
         finally:
@@ -266,16 +267,28 @@ class _Start:
         return self._child
 
     def give_up(self) -> Child | None:
-        """Return what was started, once that is known; None: nothing was, nor will be."""
-        if self._turn.acquire(blocking=False):
-            _close(self._ends)
-            self._is_over = True
+        """Return what was started, once that is known; None: nothing was, nor will be.
+
+        Whoever is interrupted in here may call it again.
+        """
+        if self._decide("given up") == "given up":
+            self._close_ends()
+            return None
         self._wait()
         return self._child
+
+    def _decide(self, fate: str) -> str:
+        # One step for the interpreter, and its outcome can be read again: a Ctrl-C right after
+        # it loses nothing, as one right after a lock is taken would.
+        return self._fate.setdefault("fate", fate)
 
     def _wait(self) -> None:
         while not self._is_over:  # who was interrupted may have heard the bell already
             self._bell.acquire(timeout=0.1)
+
+    def _close_ends(self) -> None:
+        while self._ends:
+            os.close(self._ends.pop())
 
 
 def _minded(
@@ -312,11 +325,6 @@ def _minded(
         popen.wait()
         os.close(stderr)
         raise
-
-
-def _close(descriptors: tuple[int, ...]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
