@@ -214,15 +214,19 @@ def _started(
     ends = (stdin,) if stdout is None else (stdin, stdout)
     # Known before anything is started: wherever a Ctrl-C comes, what was is found here.
     start = _Start(lambda: _minded(command, stdin, stdout, stall, timeout, is_heard=is_heard), ends)
+    is_done = False
     try:
         _spawner.submit(start)
         yield start.child()
+        is_done = True
     except BaseException:
         if (child := start.give_up()) is not None:
             child.end()
         raise
     finally:
         if (child := start.give_up()) is not None:
+            if not is_done:
+                child.end()  # once more: a second Ctrl-C may have come before the first one
             child.wait()
 
 

@@ -25,9 +25,10 @@ from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.stores.base import Store
 from tests.faults.test_daemon import next_hour
-from tests.faults.vault import Vault, command_lines, eventually, held_dumps
+from tests.faults.vault import Vault, eventually, held_dumps
 from tests.faults.watched import Watched, until
 from tests.lab.buckets import KEYS, S3Server, moto
+from tests.lab.processes import command_lines
 from tests.lab.servers import LabServer
 
 # What moves nothing for so long is told to end; after another 30 s it is killed. The rest is room

@@ -31,6 +31,7 @@ from backup.repository.layout import CHUNKS_PREFIX, BackupKey
 from backup.repository.stores.base import Store
 from backup.repository.stores.local import LocalStore
 from backup.repository.writing import WritingKeys
+from tests.lab.processes import command_lines
 from tests.lab.servers import LabServer
 
 ROOT = Path(__file__).parents[2]
@@ -308,17 +309,6 @@ def finish(process: subprocess.Popen[str], limit: float = LIMIT_SECONDS) -> Done
         stdout, stderr = process.communicate()
         raise AssertionError(f"not done after {limit} s: {stdout} {stderr}") from None
     return Done(code=process.returncode, stdout=stdout, stderr=stderr)
-
-
-def command_lines() -> Iterator[tuple[int, str]]:
-    """Yield every process's number and command line."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if line:
-            yield int(path.parent.name), line
 
 
 def eventually(holds: Callable[[], bool], seconds: float = SOON_SECONDS) -> bool:

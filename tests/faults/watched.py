@@ -20,7 +20,8 @@ from backup.evidence.entry import Entry, EntryType
 from backup.evidence.log import read_log
 from scheduler.journal import FILE_NAME, Journal
 from scheduler.plan import SlotRecord
-from tests.faults.vault import ROOT, Vault, command_lines, eventually
+from tests.faults.vault import ROOT, Vault, eventually
+from tests.lab.processes import command_lines
 
 LIMIT = 120.0
 PATIENT = "\n[daemon]\nretry_after = 1\ndrain_timeout = 20\n"

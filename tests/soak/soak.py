@@ -28,7 +28,8 @@ from backup.evidence.entry import EntryType
 from backup.evidence.log import check_log, read_log
 from backup.postgres.compare import content_digests, differences
 from scheduler.journal import FILE_NAME, Journal
-from tests.faults.vault import ROOT, Vault, command_lines
+from tests.faults.vault import ROOT, Vault
+from tests.lab.processes import command_lines
 
 SETTINGS = """
 repository = "{vault.root}"
