@@ -131,7 +131,10 @@ def _make_signing_key(path: Path, comment: str, *, as_json: bool) -> None:
 
     public_path = path.with_name(path.name + ".pub")
     if public_path.exists():
-        raise SettingsError(f"{public_path} exists already and was left as it is")
+        raise SettingsError(
+            f"{public_path} exists already and was left as it is",
+            hint="strongroom keygen --signing -o OTHER-FILE",
+        )
     key = SigningKey.generate(comment)
     _write_new(path, key.text, mode=0o600)
     _write_new(public_path, key.public_key.line + "\n", mode=0o644)

@@ -10,7 +10,7 @@ from datetime import datetime
 from cryptography import x509
 
 from backup.crypto.timestamp import parse_reply, time_of, timestamp_query, verify_reply
-from backup.errors import IntegrityError, NotFoundError
+from backup.errors import IntegrityError, NotFoundError, ObjectExistsError
 from backup.repository.layout import (
     LOG_CHECKPOINTS_PREFIX,
     log_checkpoint_key,
@@ -52,7 +52,8 @@ def ask(store: Store) -> Query:
 def accept(store: Store, reply: bytes, authorities: Sequence[x509.Certificate]) -> Stamped:
     """Store a reply beside the checkpoint that it is over, and return what it says.
 
-    More may have been logged since the query was made. Raises `IntegrityError`, and stores
+    More may have been logged since the query was made. A reply that is there already is left as it
+    is; another one in its place raises `ObjectExistsError`. Raises `IntegrityError`, and stores
     nothing, if the reply is over something else or none of `authorities` stands behind it.
     """
     parsed = parse_reply(reply)
@@ -60,12 +61,25 @@ def accept(store: Store, reply: bytes, authorities: Sequence[x509.Certificate]) 
         note = store.get(log_checkpoint_key(size))
         if hashlib.sha256(note).digest() == parsed.imprint:
             time = verify_reply(parsed, note, authorities)
-            store.put(log_timestamp_key(size), reply)
+            _put_once(store, size, reply)
             return Stamped(size=size, time=time, is_verified=True)
     raise IntegrityError(
         "the reply is over no checkpoint of this evidence log",
         hint="`strongroom log timestamp request -o query.tsq` makes the query that it must answer",
     )
+
+
+def _put_once(store: Store, size: int, reply: bytes) -> None:
+    key = log_timestamp_key(size)
+    try:
+        store.put(key, reply)
+    except ObjectExistsError as error:
+        if store.get(key) == reply:
+            return
+        raise ObjectExistsError(
+            f"the checkpoint of {size} entries has another time stamp already, and that stays",
+            hint="`strongroom log timestamp request -o query.tsq` asks about the newest checkpoint",
+        ) from error
 
 
 def check_timestamps(

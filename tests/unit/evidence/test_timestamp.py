@@ -43,14 +43,24 @@ def test_without_a_checkpoint_there_is_nothing_to_ask() -> None:
 
 
 def test_a_reply_is_stored_beside_its_checkpoint() -> None:
-    """Byte for byte, also when more was logged since; and only once."""
+    """Byte for byte, also when more was logged since; a second time it is left as it is."""
     store = store_with(n2=b"older", n3=NOTE, n4=b"newer")
     stamped = accept(store, REPLY, AUTHORITIES)
     assert (stamped.size, stamped.time) == (3, GIVEN)
     assert store.get(log_timestamp_key(3)) == REPLY
     assert ask(store).size == 4
-    with pytest.raises(ObjectExistsError):
+    assert accept(store, REPLY, AUTHORITIES) == stamped
+    assert store.get(log_timestamp_key(3)) == REPLY
+
+
+def test_another_reply_in_its_place_stays() -> None:
+    """Whatever came first: one that says another time does not replace it, and a hint tells."""
+    store = store_with(n3=NOTE)
+    store.put(log_timestamp_key(3), b"another")
+    with pytest.raises(ObjectExistsError, match="another time stamp already") as refused:
         accept(store, REPLY, AUTHORITIES)
+    assert refused.value.hint
+    assert store.get(log_timestamp_key(3)) == b"another"
 
 
 def test_a_reply_over_something_else_is_refused() -> None:
