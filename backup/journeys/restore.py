@@ -13,20 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from backup.errors import IntegrityError
+from backup.errors import IntegrityError, PostgresError, StalledError, StrongroomError
 from backup.journeys.archives import OpenBackup
 from backup.journeys.progress import Progress
 from backup.journeys.restoreplan import APPLICATION, Destination, RestorePlan
 from backup.journeys.threads import Running, run_each, settled
 from backup.postgres import commands, selection, target
+from backup.postgres.answers import answered
 from backup.postgres.command import Command
 from backup.postgres.commands import RestoreTarget, TableName
-from backup.postgres.database import connect
+from backup.postgres.database import Doings, connect
 from backup.postgres.dsn import Dsn
 from backup.postgres.globals import GlobalsPlan, statements_for
 from backup.postgres.process import MemoryFile, run, writing
@@ -73,7 +74,8 @@ async def restore(
 
     `is_fresh`: nobody else uses the cluster, so roles that exist get their attributes too.
     `counts` False is for who compares the whole database himself: no row was counted then. On any
-    exception the database is dropped again; roles that were created stay.
+    exception the database is dropped again, or the message says that it is there; roles that were
+    created stay.
     """
     started = clock()
     catalog = backup.catalog
@@ -114,8 +116,8 @@ async def restore(
         notes = await target.complete_database(
             destination.dsn, catalog.database, application_name=APPLICATION
         )
-    except BaseException:
-        await target.drop_created(destination.dsn, made, application_name=APPLICATION)
+    except BaseException as error:
+        await _drop(destination.dsn, made, error)
         raise
     return Restored(
         backup_id=plan.backup_id,
@@ -129,6 +131,20 @@ async def restore(
     )
 
 
+async def _drop(dsn: Dsn, made: CreatedDatabase, error: BaseException) -> None:
+    """Drop the database that could not be filled; where that fails, say so and why it was to be."""
+    try:
+        await target.drop_created(dsn, made, application_name=APPLICATION)
+    except (PostgresError, StalledError) as failure:
+        why = f"{error.message}; then " if isinstance(error, StrongroomError) else ""
+        kind = type(error) if isinstance(error, StrongroomError) else PostgresError
+        raise kind(
+            f"{why}the database {made.name} could not be dropped, it is not finished:"
+            f" {failure.message}",
+            hint=f"drop the database {made.name} yourself, and restore again",
+        ) from error
+
+
 async def _make(dsn: Dsn, properties: DatabaseProperties) -> CreatedDatabase:
     """Create the database; when cancelled, see that there is none.
 
@@ -139,10 +155,10 @@ async def _make(dsn: Dsn, properties: DatabaseProperties) -> CreatedDatabase:
     )
     try:
         return await asyncio.shield(creating)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         await settled([creating])
         if creating.exception() is None:
-            await target.drop_created(dsn, creating.result(), application_name=APPLICATION)
+            await _drop(dsn, creating.result(), error)
         raise
 
 
@@ -164,6 +180,8 @@ async def _fill(
         for chunk in backup.chunks(part):
             schema.write(chunk)
             progress.advance(len(chunk))
+
+    def define(part: StoredPart) -> None:
         definitions(commands.pg_restore_seekable(into, "pre-data", part=part.name))
 
     def tell(command: Command, stderr: str, begun: datetime) -> None:
@@ -176,7 +194,17 @@ async def _fill(
         tell(command, done.stderr_tail, begun)
         return done.stdout
 
+    async def minded(working: Awaitable[object]) -> None:
+        # Indexes take as long as they take, and no byte moves meanwhile.
+        await answered(
+            working,
+            label=str(destination.dsn),
+            is_at_work=Doings(destination.dsn).are_going_on,
+            patience=destination.stall_timeout,
+        )
+
     await run_each(load_schema, [backup.part("schema")], jobs=1, running=running)
+    await minded(run_each(define, [backup.part("schema")], jobs=1, running=running))
     chosen = await _holding_rows(destination, plan)
     streams = _streams(plan, backup.catalog, chosen)
 
@@ -208,7 +236,7 @@ async def _fill(
             )
 
     progress.begin("indexing", None)
-    await run_each(build, [destination.jobs], jobs=1, running=running)
+    await minded(run_each(build, [destination.jobs], jobs=1, running=running))
     return chosen
 
 

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from backup.errors import PostgresError
+from backup.errors import PostgresError, StalledError
+from backup.postgres.answers import answered
 from backup.postgres.command import Command
-from backup.postgres.database import LOCK_TIMEOUT, LockTimeoutError, pinned, quote_literal
+from backup.postgres.database import (
+    LOCK_TIMEOUT,
+    Doings,
+    LockTimeoutError,
+    pinned,
+    quote_literal,
+)
 from backup.postgres.dsn import Dsn
 from backup.postgres.process import Reader, reading
 from backup.postgres.tools import Tools
@@ -37,21 +44,30 @@ class Copying:
         """Give `take`, in a thread, the bytes of `COPY (query) TO STDOUT`, piece by piece.
 
         What it was given is overwritten afterwards. Cancelled, it ends psql and waits for it.
-        Raises `LockTimeoutError` where a session that has the lock already could still read.
+        Raises `StalledError` when nothing comes and the server is not at it, and
+        `LockTimeoutError` where a session that has the lock already could still read.
         """
         readers: list[Reader] = []
+        pieces = 0
 
         def read() -> None:
+            nonlocal pieces
             buffer = memoryview(bytearray(_PIECE_BYTES))
             with reading(self._command(query), stall=_STALL) as reader:
                 readers.append(reader)
                 while count := reader.readinto(buffer):
+                    pieces += 1
                     take(buffer[:count])
 
         working = asyncio.create_task(asyncio.to_thread(read))
         try:
-            await asyncio.shield(working)
-        except asyncio.CancelledError:
+            await answered(
+                asyncio.shield(working),
+                label=str(self.dsn),
+                is_at_work=Doings(self.dsn, self.application_name).are_going_on,
+                moved=lambda: pieces,
+            )
+        except (asyncio.CancelledError, StalledError):
             while not working.done():
                 for reader in readers:
                     reader.end()

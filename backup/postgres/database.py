@@ -1,23 +1,27 @@
 """Sessions on a PostgreSQL server: the only home of asyncpg.
 
 Every session is pinned to the same settings, so that what it reads has one textual form on every
-server, and so that rows hidden by row security are an error instead of a smaller number.
+server, and so that rows hidden by row security are an error instead of a smaller number. Who hears
+nothing for a while asks over another connection whether the server is still at it.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg  # noqa: TID251 - this module is asyncpg's home
 
 from backup.errors import PostgresError
+from backup.postgres.answers import answered
 from backup.postgres.dsn import Dsn
+
+_Result = TypeVar("_Result")
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=30)
 LOCK_TIMEOUT: Final = timedelta(seconds=60)
@@ -96,17 +100,24 @@ class Session:
     user: str
     where: str
     server_version: int
+    _dsn: Dsn
+    _process: int
     _connection: asyncpg.Connection[asyncpg.Record]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is gone: nothing more can be asked."""
+        return self._connection.is_closed()
 
     async def execute(self, sql: str) -> None:
         """Run one or more statements without parameters and drop what they return."""
         with _translated(self.where, self.user):
-            await self._connection.execute(sql)
+            await self._answered(self._connection.execute(sql))
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
         """Return all rows of one statement."""
         with _translated(self.where, self.user):
-            return list(await self._connection.fetch(sql, *arguments))
+            return list(await self._answered(self._connection.fetch(sql, *arguments)))
 
     async def fetch_row(self, sql: str, *arguments: object) -> Row:
         """Return the only row of a statement that always has one."""
@@ -118,7 +129,7 @@ class Session:
     async def fetch_value(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401 - a column has any type
         """Return the first column of the first row, or None when there is no row."""
         with _translated(self.where, self.user):
-            return await self._connection.fetchval(sql, *arguments)
+            return await self._answered(self._connection.fetchval(sql, *arguments))
 
     async def stream(self, sql: str, *, prefetch: int = 1000) -> AsyncIterator[Row]:
         """Yield the rows of one statement in constant memory; needs an open transaction."""
@@ -128,9 +139,25 @@ class Session:
 
     async def copy_out(self, query: str, sink: Callable[[bytes], Coroutine[Any, Any, None]]) -> int:
         """Send the bytes of `COPY (query) TO STDOUT` to the sink; return the number of rows."""
+        pieces = 0
+
+        async def take(data: bytes) -> None:
+            nonlocal pieces
+            pieces += 1
+            await sink(data)
+
         with _translated(self.where, self.user):
-            status = await self._connection.copy_from_query(query, output=sink)
+            copying = self._connection.copy_from_query(query, output=take)
+            status = await self._answered(copying, moved=lambda: pieces)
         return int(status.removeprefix("COPY "))
+
+    async def _answered(
+        self, work: Awaitable[_Result], moved: Callable[[], int] = lambda: 0
+    ) -> _Result:
+        return await answered(work, label=self.where, is_at_work=self._is_at_work, moved=moved)
+
+    async def _is_at_work(self) -> bool:
+        return bool(await asked_beside(self._dsn, _ONE_AT_WORK, self._process))
 
 
 @asynccontextmanager
@@ -147,18 +174,90 @@ async def connect(
     """
     where = str(dsn)
     with _translated(where, None):
-        arguments = dsn.asyncpg_arguments()
-        arguments.setdefault("timeout", CONNECT_TIMEOUT.total_seconds())
-        arguments["server_settings"]["application_name"] = _cut(application_name)
-        connection = await asyncpg.connect(**arguments, statement_cache_size=0)
+        connection = await _connected(dsn, application_name)
+    timeout = _timeout(dsn)
     try:
         version = _version_number(connection.get_server_version())
         with _translated(where, None):
-            await connection.execute(_pinning(version, lock_timeout, statement_timeout))
-            user = await connection.fetchval("SELECT current_user::text")
-        yield Session(user=user, where=where, server_version=version, _connection=connection)
+            await connection.execute(
+                _pinning(version, lock_timeout, statement_timeout), timeout=timeout
+            )
+            [about] = await connection.fetch(
+                "SELECT current_user::text, pg_backend_pid()", timeout=timeout
+            )
+        yield Session(
+            user=about[0],
+            where=where,
+            server_version=version,
+            _dsn=dsn,
+            _process=about[1],  # not the one of the protocol, which may be a pooler's invention
+            _connection=connection,
+        )
     finally:
         await _close(connection)
+
+
+async def _connected(dsn: Dsn, application_name: str) -> asyncpg.Connection[asyncpg.Record]:
+    arguments = dsn.asyncpg_arguments()
+    arguments["timeout"] = _timeout(dsn)
+    arguments["server_settings"]["application_name"] = _cut(application_name)
+    return await asyncpg.connect(**arguments, statement_cache_size=0)
+
+
+def _timeout(dsn: Dsn) -> float:
+    """Return how many seconds what is over at once may take: to connect, to set a session up."""
+    return dsn.asyncpg_arguments().get("timeout", CONNECT_TIMEOUT.total_seconds())
+
+
+_ASKING: Final = "strongroom asks"
+_ONE_AT_WORK: Final = (
+    "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state NOT LIKE 'idle%'"
+)
+_DOINGS: Final = (
+    "WITH ours AS (SELECT * FROM pg_stat_activity WHERE datname = current_database()"
+    " AND usename = current_user AND pid <> pg_backend_pid()"
+    " AND application_name = coalesce($1, application_name) AND application_name <> $2)"
+    " SELECT (SELECT count(*) FROM ours WHERE state NOT LIKE 'idle%'"
+    # In that state nothing gets through to us, or we take nothing.
+    " AND wait_event IS DISTINCT FROM 'ClientWrite')::text || ';' ||"
+    " coalesce((SELECT string_agg(concat(pid, state_change), ',' ORDER BY pid) FROM ours), '')"
+)
+_NO_ROOM: Final = "53"
+
+
+class Doings:
+    """What this role's sessions of one name, or of any, do in a database for whom we wait."""
+
+    def __init__(self, dsn: Dsn, application_name: str | None = None) -> None:
+        self._dsn = dsn
+        self._name = None if application_name is None else _cut(application_name)
+        self._seen: object = None
+
+    async def are_going_on(self) -> bool:
+        """Whether one is at work, or did something since this was asked last."""
+        found = await asked_beside(self._dsn, _DOINGS, self._name, _ASKING)
+        if not isinstance(found, str):
+            return bool(found)
+        before, self._seen = self._seen, found
+        return not found.startswith("0;") or before not in {None, found}
+
+
+async def asked_beside(dsn: Dsn, sql: str, *arguments: object) -> Any:  # noqa: ANN401 - any type
+    """Return a value, asked over a connection of its own; None where none was to be had in time.
+
+    A server that has no room for one more session is there: 1.
+    """
+    timeout = _timeout(dsn)
+    try:
+        connection = await _connected(dsn, _ASKING)
+        try:
+            return await connection.fetchval(sql, *arguments, timeout=timeout)
+        finally:
+            await _close(connection)
+    except asyncpg.PostgresError as error:
+        return 1 if (error.sqlstate or "").startswith(_NO_ROOM) else None
+    except (*_BROKEN, OSError, TimeoutError):
+        return None
 
 
 async def _close(connection: asyncpg.Connection[asyncpg.Record]) -> None:

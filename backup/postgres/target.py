@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from backup.errors import PostgresError, SettingsError
+from backup.errors import PostgresError, SettingsError, StalledError
 from backup.postgres.database import (
     MissingDatabaseError,
     Session,
@@ -81,37 +81,56 @@ async def create_database(
         sql, notes = create_sql(target.database, properties, around, has_owner=has_owner)
         try:
             await session.execute(sql)
-        except PostgresError as error:
+        except (PostgresError, StalledError) as error:
+            if session.is_lost or isinstance(error, StalledError):
+                raise type(error)(
+                    f"making the database {target.database}, which may be there now and is empty:"
+                    f" {error.message}",
+                    hint=f"look for {target.database}, drop it, and restore again",
+                ) from error
             raise PostgresError(
                 error.message,
                 hint=error.hint
                 or f"the server needs the locale {properties.locale or properties.collate}"
                 f" (LC_COLLATE {properties.collate}, LC_CTYPE {properties.ctype})",
             ) from error
-        # A role that made the database for another owner may not be allowed to say so.
-        with suppress(PostgresError):
-            await session.execute(
-                f"COMMENT ON DATABASE {quote_identifier(target.database)}"
-                f" IS {quote_literal(UNFINISHED)}"
-            )
-        row = await session.fetch_row(
-            "SELECT oid::int8 AS oid, datcollversion FROM pg_database WHERE datname = $1",
-            target.database,
+        try:
+            return await _created(session, target, properties, notes)
+        except (PostgresError, StalledError) as error:
+            raise type(error)(
+                f"the database {target.database} is made and empty, and then: {error.message}",
+                hint=f"drop the database {target.database} yourself, and restore again",
+            ) from error
+
+
+async def _created(
+    session: Session, target: Dsn, properties: DatabaseProperties, notes: tuple[str, ...]
+) -> CreatedDatabase:
+    """Say of the new database that it is not finished, and return what it is."""
+    # A role that made the database for another owner may not be allowed to say so.
+    with suppress(PostgresError):
+        await session.execute(
+            f"COMMENT ON DATABASE {quote_identifier(target.database)}"
+            f" IS {quote_literal(UNFINISHED)}"
         )
-        found, expected = row["datcollversion"], properties.collation_version
-        if found != expected:
-            notes = (
-                *notes,
-                f"the collation's version was {expected or 'unknown'} and is {found or 'unknown'}:"
-                " text may sort in another order",
-            )
-        return CreatedDatabase(
-            name=target.database,
-            oid=row["oid"],
-            server_version=session.server_version,
-            collation_version=found,
-            notes=notes,
+    row = await session.fetch_row(
+        "SELECT oid::int8 AS oid, datcollversion FROM pg_database WHERE datname = $1",
+        target.database,
+    )
+    found, expected = row["datcollversion"], properties.collation_version
+    if found != expected:
+        notes = (
+            *notes,
+            f"the collation's version was {expected or 'unknown'} and is {found or 'unknown'}:"
+            " text may sort in another order",
         )
+    return CreatedDatabase(
+        name=target.database,
+        oid=row["oid"],
+        server_version=session.server_version,
+        collation_version=found,
+        notes=notes,
+    )
 
 
 async def require_absent(session: Session, target: Dsn) -> None:
@@ -128,7 +147,8 @@ async def complete_database(
 ) -> tuple[str, ...]:
     """Set comment, grants, settings and connection limit after the data; return what could not be.
 
-    Each sentence names one thing that is not as it was.
+    Each sentence names one thing that is not as it was. Raises `PostgresError` if the connection
+    was lost: then nobody knows.
     """
     async with maintenance(target, application_name) as session:
         around = await read_surroundings(session)
@@ -141,6 +161,8 @@ async def complete_database(
             try:
                 await session.execute(statement.sql)
             except PostgresError as error:
+                if session.is_lost:
+                    raise
                 notes.append(f"{statement.what} is not set: {error.message}")
         return tuple(notes)
 

@@ -4,6 +4,7 @@
 
     batch_bytes      how much a local store gathers before it flushes and links
     table_threshold  from which size a table is dumped by a pg_dump of its own
+    answer_seconds   how long an answer of the server may take before it is asked about
     calls            which functions of `os` are counted: `["link", "fsync"]`
     path             of those calls, only the ones with this text in an argument are counted
     at, then         at this call: `"kill"` or `"stop"` ourselves, or the number of an errno
@@ -17,10 +18,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from backup.cli import main
+from backup.postgres import answers
 from backup.postgres.parts import plan_parts
 from backup.repository.stores import local
 
@@ -68,6 +71,8 @@ def run() -> None:
     local._BATCH_BYTES = fault.get("batch_bytes", local._BATCH_BYTES)
     if "table_threshold" in fault:
         (plan_parts.__kwdefaults__ or {})["threshold"] = fault["table_threshold"]
+    if "answer_seconds" in fault:
+        answers.PATIENCE = timedelta(seconds=fault["answer_seconds"])
     breaker = Breaker(
         fault.get("calls", []), fault.get("path", ""), fault.get("at"), fault.get("then", "kill")
     )

@@ -150,7 +150,7 @@ def test_the_server_stops_at_once(
 ) -> None:
     """A server that crashes during a dump gives no backup; when it is back, the next is good."""
     vault = None
-    for _ in range(numbers.of(2, 20)):
+    for _ in range(numbers.of(2, 50)):
         with scratch_cluster(any_server.tools, settings=SETTINGS) as cluster:
             server = LabServer(
                 dsn=cluster.dsn,

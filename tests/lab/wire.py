@@ -1,4 +1,7 @@
-"""A wire to cut: a TCP proxy on loopback that fails after so many bytes, in a way of choice."""
+"""A wire to cut: a TCP proxy on loopback that fails after so many bytes, in a way of choice.
+
+It leads to a port of this machine, or to a socket's file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tests.lab.gate import end_all
@@ -22,9 +26,9 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Wire:
-    """The wire to a port of this machine; `moved` bytes went through, both ways together."""
+    """The wire to a server of this machine; `moved` bytes went through, both ways together."""
 
-    def __init__(self, upstream: int, breaks: Break | None, at: int) -> None:
+    def __init__(self, upstream: int | Path, breaks: Break | None, at: int) -> None:
         self.moved = 0
         self.port = 0
         self._upstream = upstream
@@ -39,6 +43,10 @@ class Wire:
     def is_broken(self) -> bool:
         """Whether it came to that."""
         return self._is_broken
+
+    def break_now(self) -> None:
+        """Have it break with the next byte."""
+        self._at = self.moved
 
     async def serve(self, ready: threading.Event, ended: asyncio.Event) -> None:
         """Listen until told to end."""
@@ -57,7 +65,11 @@ class Wire:
             self._reset()
             return
         try:
-            there = await asyncio.open_connection("127.0.0.1", self._upstream)
+            there = await (
+                asyncio.open_unix_connection(self._upstream)
+                if isinstance(self._upstream, Path)
+                else asyncio.open_connection("127.0.0.1", self._upstream)
+            )
         except OSError:
             self._reset()
             return
@@ -109,8 +121,8 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(upstream: int, breaks: Break | None = None, at: int = 0) -> Iterator[Wire]:
-    """Yield a wire to a port; with the block it ends."""
+def wire(upstream: int | Path, breaks: Break | None = None, at: int = 0) -> Iterator[Wire]:
+    """Yield a wire to a port or a socket's file; with the block it ends."""
     made = Wire(upstream, breaks, at)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
