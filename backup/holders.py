@@ -49,11 +49,12 @@ class HolderRecord:
         """Remove it: the lease is over."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        self.leave()
 
     def leave(self) -> None:
         """Unlock it: its object may still be there, and means nothing once this process is gone."""
-        os.close(self._descriptor)
+        with suppress(OSError):  # the lock is gone in any case
+            os.close(self._descriptor)
 
 
 class Holders:

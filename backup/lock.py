@@ -39,4 +39,5 @@ def exclusive(path: Path, doing: str) -> Iterator[None]:
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         yield
     finally:
-        os.close(descriptor)
+        with suppress(OSError):  # it holds no data, and the lock is gone in any case
+            os.close(descriptor)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backup.crypto.merkle import HASH_BYTES, root
@@ -41,7 +41,8 @@ class LogMemory:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield _FileLeaves(self.path, descriptor)
         finally:
-            os.close(descriptor)
+            with suppress(OSError):  # each leaf was flushed, or its `add` raised
+                os.close(descriptor)
 
     def head(self) -> LogHead | None:
         """Return what this host has seen; None if it never appended to this log."""

@@ -52,8 +52,9 @@ class UnfinishedList:
             )
 
     def forget(self) -> None:
-        """The backup exists: its own lists name the chunks from now on."""
-        self._path.unlink(missing_ok=True)
+        """The backup exists: its own lists name the chunks. One that stays behind is still true."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 def unfinished_objects(
@@ -91,7 +92,8 @@ def unfinished_list(path: Path) -> Iterator[UnfinishedList]:
         _end_line(path, descriptor)
         yield UnfinishedList(path, descriptor)
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # a line that is lost costs an upload and proves nothing
+            os.close(descriptor)
 
 
 def _end_line(path: Path, descriptor: int) -> None:

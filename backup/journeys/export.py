@@ -105,13 +105,22 @@ def _make_directory(directory: Path) -> None:
 
 
 def _write_texts(directory: Path, texts: Mapping[str, str]) -> None:
-    for name, text in texts.items():
-        (directory / name).write_text(text, encoding="utf-8")
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        for name, text in texts.items():
+            with (directory / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"writing into {directory}: {error.strerror}",
+            hint="name a directory with enough space",
+        ) from error
 
 
 def _create_sql(properties: DatabaseProperties) -> str:

@@ -156,7 +156,7 @@ def test_random_damage_is_found_and_refused(
     files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert len(chunks) > 20
     assert sum(name.endswith(".chunks") for name in others) > 4
-    for _ in range(numbers.of(100, 1000)):
+    for _ in range(numbers.of(100, 1600)):
         key = chance.choice(others if chance.random() < 0.5 else chunks)
         copy.put(key, damaged(copy.objects[key], chance))
         found = copy.verify()
