@@ -19,7 +19,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from backup.postgres.dsn import Dsn
-from tests.lab.effort import EFFORT, tries
+from tests.lab.effort import EFFORT, Numbers, tries
 from tests.lab.servers import ANY_MAJOR, MAJORS, LabServer, Servers
 
 if TYPE_CHECKING:
@@ -82,6 +82,12 @@ def servers() -> Iterator[Servers]:
     """Servers by major."""
     with contextlib.ExitStack() as stack:
         yield Servers(stack)
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Numbers:
+    """The short numbers, or those of `FAULTS=full`."""
+    return Numbers(EFFORT == "full")
 
 
 @pytest.fixture(scope="session")

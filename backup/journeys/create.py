@@ -43,7 +43,7 @@ from backup.journeys.threads import Running, run_each, to_end
 from backup.leases import held
 from backup.lock import exclusive
 from backup.logmemory import open_log
-from backup.postgres import census, commands
+from backup.postgres import census, commands, locktable
 from backup.postgres.command import Command
 from backup.postgres.database import connect
 from backup.postgres.dsn import Dsn
@@ -345,6 +345,8 @@ async def _dump(
                     opening = Opening(reader, part.kind, command.label)
                     return writer.store_part(part.name, part.kind, opening, progress.advance)
             except PostgresError as error:
+                if locktable.is_full(error.message):
+                    raise PostgresError(error.message, hint=locktable.HINT) from error
                 if "LOCK TABLE" not in error.message:
                     raise
                 raise PostgresError(error.message, hint=_LOCK_HINT) from error

@@ -13,6 +13,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Identity
 from backup.errors import StrongroomError
 from backup.journeys.check import Check
+from backup.postgres import locktable
 from backup.postgres.access import Access, read_access
 from backup.postgres.database import connect
 from backup.postgres.dsn import Dsn
@@ -105,14 +106,18 @@ def _access_checks(dsn: Dsn, access: Access) -> list[Check]:
                 hint="set passwords anew after a restore, or back up as a superuser",
             )
         )
-    # Coordinator, schema dump and rest dump each hold a lock on each table.
-    if access.tables * 3 > access.lock_slots * 2:
+    locks = access.lock_table
+    if locks.status != "good":
         checks.append(
             Check(
                 name="lock table",
-                status="warning",
-                observed=f"{access.tables} tables, {access.lock_slots} lock slots",
-                hint="raise max_locks_per_transaction and restart the server",
+                status=locks.status,
+                observed=f"{locks.tables} tables and {locks.sequences} sequences:"
+                f" {locks.wanted} locks at once, and the server has {locks.slots} slots",
+                hint=f"set {locktable.SETTING} to {locks.needed_per_session} or more and restart"
+                " the server: "
+                + ("no" if locks.status == "bad" else "maybe no")
+                + " backup can be taken before",
             )
         )
     return checks

@@ -31,7 +31,7 @@ from backup.postgres.database import Doings, connect
 from backup.postgres.dsn import Dsn
 from backup.postgres.globals import GlobalsPlan, statements_for
 from backup.postgres.process import MemoryFile, run, writing
-from backup.postgres.snapshot import hold_snapshot
+from backup.postgres.snapshot import count_at_rest
 from backup.postgres.target import CreatedDatabase, Surroundings
 from backup.repository.catalog import Catalog, DatabaseProperties, Relation
 from backup.repository.manifest import StoredPart
@@ -305,9 +305,10 @@ def _expected(
 
 async def _count(expected: Sequence[Relation], destination: Destination) -> tuple[int, int]:
     """Count the rows; return how many tables and rows there are. Raises on any difference."""
-    async with hold_snapshot(destination.dsn, application_name=APPLICATION) as snapshot:
-        observed = await snapshot.catalog(jobs=destination.jobs)
-    found = {(one.schema, one.name): one.rows for one in observed.relations}
+    observed = await count_at_rest(
+        destination.dsn, jobs=destination.jobs, application_name=APPLICATION
+    )
+    found = {(one.schema, one.name): one.rows for one in observed}
     for one in expected:
         rows = found.get((one.schema, one.name))
         if rows != one.rows:

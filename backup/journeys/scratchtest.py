@@ -32,7 +32,7 @@ from backup.journeys.scratchlook import Seen, Workshop, look, smoke
 from backup.journeys.stored import finding_of
 from backup.journeys.testrecord import Record
 from backup.journeys.threads import to_end
-from backup.postgres.scratch import Cluster, scratch_cluster
+from backup.postgres.scratch import Cluster, scratch_cluster, throw_away_for
 from backup.postgres.tools import Tools, find_tools
 from backup.repository.catalog import Catalog
 from backup.testpolicy import RestoreTestPolicy
@@ -95,7 +95,10 @@ async def _start(
     backup: OpenBackup, tools: Tools, workshop: Workshop, record: Record, stack: ExitStack
 ) -> Cluster | None:
     making = scratch_cluster(
-        tools, superuser=backup.catalog.bootstrap_superuser, directory=workshop.directory
+        tools,
+        superuser=backup.catalog.bootstrap_superuser,
+        directory=workshop.directory,
+        settings=throw_away_for(len(backup.catalog.relations)),
     )
     try:
         with record.phase("start-cluster", is_recovery=True):

@@ -8,6 +8,7 @@ from typing import Final
 
 from backup.postgres.census import IN_USER_SCHEMA
 from backup.postgres.database import Session
+from backup.postgres.locktable import LockTable
 
 _QUERY: Final = f"""
 WITH me AS (SELECT * FROM pg_roles WHERE rolname = current_user),
@@ -29,9 +30,16 @@ SELECT
        SELECT FROM aclexplode(l.lomacl) a WHERE a.privilege_type = 'SELECT'
          AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))) END AS unreadable_large_objects,
   has_table_privilege('pg_authid', 'SELECT') AS reads_passwords,
-  current_setting('max_locks_per_transaction')::int8
-    * (current_setting('max_connections')::int8
-       + current_setting('max_prepared_transactions')::int8) AS lock_slots,
+  (SELECT count(*) FROM tables WHERE relkind <> 'm') AS locked_tables,
+  (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.relkind = 'S' AND {IN_USER_SCHEMA}) AS sequences,
+  current_setting('max_locks_per_transaction')::int8 AS locks_per_session,
+  current_setting('max_connections')::int8
+    + current_setting('max_prepared_transactions')::int8 AS sessions,
+  (SELECT sum(current_setting(name)::int8)::int8 FROM unnest(ARRAY['max_connections',
+     'max_prepared_transactions', 'autovacuum_max_workers', 'max_worker_processes',
+     'max_wal_senders']) name)
+    + coalesce(current_setting('autovacuum_worker_slots', true)::int8, 0) AS all_sessions,
   clock_timestamp() AS server_time,
   current_setting('server_version_num')::int4 / 10000 AS major,
   version() AS version
@@ -52,7 +60,7 @@ class Access:
     hidden: int
     unreadable_large_objects: int
     reads_passwords: bool
-    lock_slots: int
+    lock_table: LockTable
     server_time: datetime
     major: int
     version: str
@@ -61,4 +69,13 @@ class Access:
 async def read_access(session: Session) -> Access:
     """Return what the session's role can read."""
     row = await session.fetch_row(_QUERY)
-    return Access(**{name: row[name] for name in Access.__dataclass_fields__})
+    lock_table = LockTable(
+        tables=row["locked_tables"],
+        sequences=row["sequences"],
+        major=row["major"],
+        per_session=row["locks_per_session"],
+        sessions=row["sessions"],
+        all_sessions=row["all_sessions"],
+    )
+    read = {name: row[name] for name in Access.__dataclass_fields__ if name != "lock_table"}
+    return Access(lock_table=lock_table, **read)

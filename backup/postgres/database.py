@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 import asyncpg  # noqa: TID251 - this module is asyncpg's home
 
 from backup.errors import PostgresError
+from backup.postgres import locktable
 from backup.postgres.answers import answered
 from backup.postgres.dsn import Dsn
 
@@ -333,7 +334,6 @@ _HINTS: Final = {
     "28000": "check the server's pg_hba.conf and that the role may log in",
     "3D000": "check the database of the DSN; `psql -l` lists what exists",
     "42501": "grant the role pg_read_all_data, or use the database's owner",
-    "53200": "raise max_locks_per_transaction on the server: every table is locked once a session",
     "53300": "lower --jobs, or raise max_connections on the server",
     "55P03": "find the session that holds the lock in pg_stat_activity, or raise the lock timeout",
     "57P03": "the server is starting or stopping; try again in a moment",
@@ -360,4 +360,6 @@ def _from_server(error: asyncpg.PostgresError, where: str, user: str | None) -> 
         )
     message = f"{where}: {text}"
     hint = _HINTS.get(state or "")
+    if state == "53200" and locktable.is_full(error.hint or ""):
+        hint = locktable.HINT
     return _CLASSES.get(state or "", PostgresError)(message, hint=hint)

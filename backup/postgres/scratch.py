@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from backup.errors import PostgresError, ToolMissingError
+from backup.postgres import locktable
 from backup.postgres.dsn import DEFAULT_PORT, Dsn
 from backup.postgres.process import Command, RunAs, Server, run, serving
 from backup.postgres.tools import Tools
@@ -43,6 +44,7 @@ CONFINED: Final[Mapping[str, str]] = {
     "lc_messages": "C",
     "jit": "off",  # the daemon's unit admits no memory that is written and run
 }
+_SESSIONS: Final = "max_connections"
 # Loses everything at a power cut, which is what it is for.
 THROW_AWAY: Final[Mapping[str, str]] = {
     "fsync": "off",
@@ -54,9 +56,16 @@ THROW_AWAY: Final[Mapping[str, str]] = {
     "checkpoint_timeout": "1d",
     "autovacuum": "off",
     "maintenance_work_mem": "128MB",
-    "max_connections": "64",
-    "max_locks_per_transaction": "1024",
+    _SESSIONS: "64",
+    locktable.SETTING: "1024",
 }
+
+
+def throw_away_for(tables: int) -> Mapping[str, str]:
+    """Return the settings of a cluster in which one session can lock so many tables."""
+    sessions = int(THROW_AWAY[_SESSIONS])
+    locks = max(int(THROW_AWAY[locktable.SETTING]), -(-tables // sessions))
+    return {**THROW_AWAY, locktable.SETTING: str(locks)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,6 +218,34 @@ async def hold_snapshot(
         await session.execute("COMMIT")
 
 
+async def count_at_rest(
+    dsn: Dsn, *, jobs: int, application_name: str
+) -> tuple[catalog.Relation, ...]:
+    """Return every relation with its rows, as `Snapshot.catalog` counts them.
+
+    For a database that nobody changes: its tables are not locked all at once, as `pg_restore` does
+    not either, so that a server takes as many tables as can be restored into it.
+    """
+    async with connect(dsn, application_name=application_name) as session:
+        is_standby = (await _read_server(session)).is_standby
+        await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        snapshot_id = await session.fetch_value("SELECT pg_export_snapshot()")
+        listed = await census.measure(
+            session, await census.list_relations(session, is_standby=is_standby)
+        )
+        counted = await census.count_rows(
+            dsn,
+            session,
+            snapshot_id,
+            listed,
+            jobs=jobs,
+            application_name=application_name,
+            lock_timeout=LOCK_TIMEOUT,
+        )
+        await session.execute("COMMIT")
+    return tuple(replace(one.relation, rows=counted.get(one.oid)) for one in listed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exported:
     snapshot_id: str

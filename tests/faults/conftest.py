@@ -5,34 +5,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from backup.postgres.dsn import Dsn
 from tests.faults.vault import DATABASE, Vault
 from tests.lab.servers import LabServer
-
-Number = TypeVar("Number", int, float)
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """How often a fault is tried."""
-
-    is_full: bool
-
-    def of(self, short: Number, full: Number) -> Number:
-        """The number for this run."""
-        return full if self.is_full else short
-
-
-@pytest.fixture(scope="session")
-def numbers() -> Numbers:
-    """The short numbers, or those of `FAULTS=full`."""
-    return Numbers(os.environ.get("FAULTS") == "full")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from backup.errors import BusyError
 from backup.repository.lease import Lease, read_leases, release, take
 from backup.repository.stores.base import Store
 from backup.repository.stores.local import LocalStore
-from tests.faults.conftest import Numbers
+from tests.lab.effort import Numbers
 from tests.samples import MOMENT
 from tests.unit.repository.test_lease import lease
 

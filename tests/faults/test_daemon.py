@@ -12,9 +12,9 @@ import pytest
 from backup.evidence.entry import EntryType
 from scheduler.journal import FILE_NAME
 from scheduler.plan import State
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault
 from tests.faults.watched import Watched, until
+from tests.lab.effort import Numbers
 
 HOUR = timedelta(hours=1)
 

@@ -15,10 +15,10 @@ from backup.evidence.entry import EntryType
 from backup.postgres.dsn import Dsn
 from backup.repository.manifest import sha256_hex
 from scheduler.plan import OPEN, State
-from tests.faults.conftest import Numbers
 from tests.faults.test_daemon import next_hour
 from tests.faults.vault import Vault
 from tests.faults.watched import PATIENT, Watched, until
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 
 KILLED = -9

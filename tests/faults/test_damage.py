@@ -33,8 +33,8 @@ from backup.repository.layout import (
 from backup.repository.manifest import decode_manifest, encode_manifest, sign_manifest
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
-from tests.faults.conftest import Numbers
 from tests.faults.vault import DATABASE, KIB, Vault
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 
 # Each object is read thousands of times here: a few dozen of every kind are enough.

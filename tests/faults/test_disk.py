@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault
+from tests.lab.effort import Numbers
 
 FSYNC_OR_LINK_FAILED = 6
 

@@ -30,7 +30,7 @@ from backup.evidence.bundlecheck import check_bundle
 from backup.evidence.log import origin
 from backup.evidence.packcheck import check_pack
 from backup.evidence.periodpack import LOG
-from tests.faults.conftest import Numbers
+from tests.lab.effort import Numbers
 from tests.samples import REPOSITORY_ID, SIGNING_KEY
 from tests.samples_bundle import PRINCIPAL, World, pins
 from tests.unit.evidence.test_packcheck import GENUINE, resealed

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.faults.conftest import Numbers
 from tests.integration.round_trip.test_writers import writers
+from tests.lab.effort import Numbers
 from tests.lab.repositories import lab_repository
 from tests.lab.restoretests import codes, run_restore_test
 from tests.lab.servers import LabServer, Servers

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault, finish, held_dumps, wrapped_tools
+from tests.lab.effort import Numbers
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 INTERRUPTED = 130

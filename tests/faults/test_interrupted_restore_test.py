@@ -23,8 +23,8 @@ from backup.journeys.restoretest import Concluded, restore_test
 from backup.journeys.threads import Running
 from backup.journeys.verify import verify
 from backup.postgres.dsn import Dsn
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault, eventually, finish
+from tests.lab.effort import Numbers
 from tests.lab.processes import command_lines
 from tests.lab.repositories import LabRepository, lab_repository
 from tests.lab.restoretests import codes, examiner_of, run_restore_test

@@ -11,8 +11,8 @@ import pytest
 
 from backup.postgres.dsn import Dsn
 from backup.repository.layout import CHUNKS_PREFIX
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault, eventually, finish
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 
 # Everything that changes the repository or the state directory goes through one of these.

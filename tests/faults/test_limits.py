@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from backup.postgres.dsn import Dsn
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 
 LIMIT_KIB = 256 * 1024

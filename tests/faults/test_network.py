@@ -21,11 +21,11 @@ from backup.repository.access import Repository
 from backup.repository.stores.memory import MemoryStore
 from backup.repository.stores.s3 import S3Store
 from backup.repository.stores.s3options import S3Address
-from tests.faults.conftest import Numbers
 from tests.faults.test_prune import history
 from tests.faults.test_store import backed_up
 from tests.faults.vault import ROOT, Done, Vault, finish
 from tests.lab.buckets import S3Server
+from tests.lab.effort import Numbers
 from tests.lab.prunes import DAY, PruneLab
 from tests.lab.servers import LabServer
 from tests.lab.wire import BREAKS, Break, Wire, wire

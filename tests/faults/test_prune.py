@@ -13,8 +13,8 @@ from backup.repository.layout import BackupKey
 from backup.repository.stores.base import Store
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
-from tests.faults.conftest import Numbers
 from tests.faults.test_store import FaultyStore
+from tests.lab.effort import Numbers
 from tests.lab.prunes import DAY, GRACE, START, PruneLab
 
 

@@ -23,7 +23,7 @@ from backup.repository.manifest import Manifest
 from backup.repository.stores.base import Buffer
 from backup.repository.stores.memory import MemoryStore
 from backup.unfinished import UnfinishedList, unfinished_list
-from tests.faults.conftest import Numbers
+from tests.lab.effort import Numbers
 from tests.lab.prunes import DAY, PruneLab
 from tests.samples import SIGNING_KEY, Writing, allowed
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.faults.conftest import Numbers
+from tests.lab.effort import Numbers
 from tests.lab.retention import assert_laws
 
 BATCHES = 2

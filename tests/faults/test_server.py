@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from backup.postgres.scratch import scratch_cluster, unprivileged_user
-from tests.faults.conftest import Numbers
 from tests.faults.vault import DATABASE, Vault, eventually, finish, held_dumps, wrapped_tools
+from tests.lab.effort import Numbers
 from tests.lab.servers import SETTINGS, LabServer
 
 # Unlike any word that a process of somebody else's may have in its command line.

@@ -20,8 +20,8 @@ from backup.repository.access import Repository
 from backup.repository.stores.base import Buffer, Store
 from backup.repository.stores.local import LocalStore
 from backup.repository.stores.memory import MemoryStore
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Vault
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from backup.lock import exclusive
 from backup.postgres.dsn import Dsn
 from backup.repository.layout import encode_name
-from tests.faults.conftest import Numbers
 from tests.faults.test_server import SLOW
 from tests.faults.vault import DATABASE, Vault, eventually, finish, held_dumps, wrapped_tools
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 
 BUSY = 8

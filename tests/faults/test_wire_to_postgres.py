@@ -17,8 +17,8 @@ from backup.errors import PostgresError, StalledError
 from backup.postgres import answers
 from backup.postgres.database import Doings, connect
 from backup.postgres.dsn import Dsn
-from tests.faults.conftest import Numbers
 from tests.faults.vault import Done, Vault, eventually
+from tests.lab.effort import Numbers
 from tests.lab.servers import LabServer
 from tests.lab.wire import Break, Wire, wire
 

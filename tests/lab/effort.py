@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 EFFORT: Final = "full" if os.environ.get("FAULTS") == "full" else os.environ.get("EFFORT", "some")
 
@@ -14,3 +15,17 @@ EFFORT: Final = "full" if os.environ.get("FAULTS") == "full" else os.environ.get
 def tries(*, few: int, some: int, full: int) -> int:
     """The number for this run."""
     return {"few": few, "some": some, "full": full}[EFFORT]
+
+
+Number = TypeVar("Number")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How much is tried of what chance does not decide."""
+
+    is_full: bool
+
+    def of(self, short: Number, full: Number) -> Number:
+        """The number for this run."""
+        return full if self.is_full else short
