@@ -161,7 +161,8 @@ def test_an_answer_that_never_comes_is_not_waited_for(
     monkeypatch.setattr(answers, "PATIENCE", timedelta(seconds=0.3))
 
     async def ask() -> None:
-        with wired(any_database, "stall", sys.maxsize) as (line, dsn):
+        with wired(any_database, "stall", sys.maxsize) as (line, there):
+            dsn = there.with_option("connect_timeout", "2")
             async with connect(dsn, application_name="wire") as session:
                 assert await session.fetch_value("SELECT 7 FROM pg_sleep(1)") == 7
                 assert not await Doings(dsn, "wire").are_going_on()
