@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess  # noqa: TID251 - processes of the command line are stopped and go on here
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from backup.repository.lease import Lease, read_leases
 from tests.faults.vault import Vault, eventually, finish, held_dumps
@@ -37,11 +41,17 @@ def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
-def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
+@pytest.mark.parametrize("pruner", ["here", "elsewhere"])
+def test_what_is_in_use_in_other_processes_stays(vault: Vault, pruner: str) -> None:
     """A restore test reads the oldest, a backup refers to chunks of all: neither is hurt.
 
+    Also by a host with a state directory of its own, which knows of them by the repository alone.
     When they are done, the same prune takes what is not in use any more.
     """
+    prune: tuple[str | Path, ...] = ("prune", "--apply", "--json")
+    if pruner == "elsewhere":
+        shutil.copytree(vault.state / "keys", vault.directory / "elsewhere" / "keys")
+        prune = (*prune, "--state-directory", vault.directory / "elsewhere")
     asked = vault.directory / "asked"
     asked.touch()
     wait = f'["/bin/sh", "-c", "while [ -e {asked} ]; do sleep 0.1; done"]'
@@ -57,7 +67,7 @@ def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
         test = vault.start("restore-test", oldest, "--identity", vault.identity_file, "--json")
         assert eventually(lambda: any(one.backups for one in at_work(vault, "restore-test")), LIMIT)
         with stopped(test):
-            pruned = vault.run("prune", "--apply", "--json")
+            pruned = vault.run(*prune)
             there = {key.id.text for key in vault.backups()}
         asked.unlink()
         assert pruned.code == 0, pruned.stderr
@@ -73,7 +83,7 @@ def test_what_is_in_use_in_other_processes_stays(vault: Vault) -> None:
     assert vault.verified().is_good
 
     # What the restore test proved is kept for that: the newest that passed one never goes.
-    later = vault.run("prune", "--apply", "--json")
+    later = vault.run(*prune)
     assert later.code == 0, later.stderr
     assert later.json["deleted"] == [newest]
     assert [key.id.text for key in vault.backups()] == [oldest, done.json["backup_id"]]
