@@ -171,7 +171,9 @@ def test_show_and_render_take_an_id_or_a_file(reports: LabReports, tmp_path: Pat
     target = tmp_path / "page.html"
     assert host.strongroom("report", "render", id_, "-o", target).code == 0
     assert target.read_text(encoding="utf-8") == page
-    assert host.strongroom("report", "render", id_, "-o", target).code == 6
+    again = host.strongroom("report", "render", id_, "-o", target)
+    assert (again.code, "hint: name a file that does not exist" in again.stderr) == (2, True)
+    assert target.read_text(encoding="utf-8") == page
     assert host.strongroom("report", "show", "20260101T000000Z-000000").code == 4
 
 
