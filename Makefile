@@ -48,9 +48,9 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
-# What was broken on purpose, with the numbers of docs/reliability.md: an hour, alone on the machine.
+# What was broken on purpose, and what is large, with the numbers of docs/reliability.md: many hours.
 faults: $(READY)
-	FAULTS=full $(BIN)/pytest tests/faults --timeout=3600
+	FAULTS=full $(BIN)/pytest tests/faults tests/integration/round_trip/test_sizes.py --timeout=14400
 
 # Three hundred days of the daemon, with kills, store errors and server restarts: half an hour.
 soak: $(READY)

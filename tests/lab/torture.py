@@ -10,6 +10,7 @@ from backup.postgres.dsn import Dsn
 from tests.lab.servers import LabServer
 
 _SQL = Path(__file__).with_name("torture.sql")
+_AT_A_TIME = 5000  # tables that are made in less than a statement's time limit
 
 
 @contextlib.contextmanager
@@ -40,17 +41,17 @@ def forget_subscriptions(server: LabServer, dsn: Dsn) -> None:
 def build_many_tables(server: LabServer, dsn: Dsn, *, tables: int) -> None:
     """Make tables of a few rows, each with a primary key and a sequence, in ten schemas.
 
-    They are made a hundred to a transaction, which is what the lock table takes.
+    Each in a transaction of its own: a lock table of any size is enough.
     """
-    schemas = "".join(f"CREATE SCHEMA s{number};" for number in range(10))
-    server.sql(
-        f"{schemas} SELECT format("
-        "'CREATE TABLE s%s.t%s (id serial PRIMARY KEY, v text);"
-        " INSERT INTO s%s.t%s (v) SELECT %L FROM generate_series(1, %s)',"
-        " n % 10, n, n % 10, n, 'row of ' || n, n % 7)"
-        f" FROM generate_series(1, {tables}) n \\gexec",
-        database=dsn.database,
-    )
+    server.sql("".join(f"CREATE SCHEMA s{number};" for number in range(10)), dsn.database)
+    for first in range(1, tables + 1, _AT_A_TIME):
+        server.sql(
+            "SELECT format('CREATE TABLE s%s.t%s (id serial PRIMARY KEY, v text);"
+            " INSERT INTO s%s.t%s (v) SELECT %L FROM generate_series(1, %s)',"
+            " n % 10, n, n % 10, n, 'row of ' || n, n % 7)"
+            f" FROM generate_series({first}, {min(tables, first + _AT_A_TIME - 1)}) n \\gexec",
+            database=dsn.database,
+        )
 
 
 def build_large_value(server: LabServer, dsn: Dsn, *, size_bytes: int) -> None:

@@ -103,7 +103,9 @@ def test_very_many_tables(
     with server_with(servers, **small) as tight:
         needed = -(-many * 3 // (int(small["max_connections"]) * 64)) * 64
         enough = {**small, "max_locks_per_transaction": str(needed)}
-        with server_with(servers, **enough) as roomy, roomy.fresh_database() as dsn:
+        with server_with(servers, **enough) as roomy:
+            dsn = roomy.dsn.with_database("many")
+            roomy.sql("CREATE DATABASE many")
             build_many_tables(roomy, dsn, tables=many)
             peak = host.peak_bytes("backup", "--dsn", str(dsn), "--jobs", "2")
             named = ("latest", "--database", dsn.database)
