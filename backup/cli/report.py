@@ -168,7 +168,7 @@ def render(
     --check also verifies the bundle. Exit code 3 means that page or table are not what the signed
     report says, 11 that nothing here says whose signature counts.
     """
-    from backup.errors import IntegrityError, SettingsError
+    from backup.errors import IntegrityError, ObjectExistsError, SettingsError
     from backup.evidence.bundle import REPORT
     from backup.evidence.bundlecheck import is_rendering
     from backup.evidence.render.html import render_report
@@ -176,10 +176,6 @@ def render(
     from backup.version import VERSION
 
     settings = _settings(config, repository, state_directory, reports_directory, allowed_signers)
-    if output is not None and output.exists():
-        raise SettingsError(
-            f"{output} exists already and was left as it is", hint="name a file that does not exist"
-        )
     if check:
         data = find_bundle(_directory(settings), bundle)
         report = _verified(settings, data, bundle).report
@@ -193,7 +189,10 @@ def render(
         click.echo(f"Good: the page is the rendering of report {report.report_id}")
     page = render_report(_members(settings, bundle)[REPORT])
     if output is not None:
-        write_new(output, page)
+        try:
+            write_new(output, page)
+        except ObjectExistsError as error:
+            raise SettingsError(error.message, hint="name a file that does not exist") from error
     elif not check:
         click.echo(page.decode(), nl=False)
 

@@ -21,6 +21,7 @@ from backup.errors import (
     FULL_DISK_HINTS,
     IntegrityError,
     NotFoundError,
+    ObjectExistsError,
     StoreError,
     StrongroomError,
 )
@@ -250,7 +251,7 @@ def write_index(directory: Path) -> Path:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, whole or not at all; durable on return."""
+    """Write a file, whole or not at all; durable on return. Raises `ObjectExistsError`."""
     _write(path, data, replace=False)
 
 
@@ -282,7 +283,7 @@ def _write(path: Path, data: bytes, *, replace: bool) -> None:
         _sync(path.parent)
         _sync(path.parent.parent)
     except FileExistsError as error:
-        raise StoreError(f"{path} exists already and was left as it is") from error
+        raise ObjectExistsError(f"{path} exists already and was left as it is") from error
     except OSError as error:
         raise StoreError(
             f"writing {path}: {error.strerror or error}",

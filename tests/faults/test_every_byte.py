@@ -101,12 +101,22 @@ def test_we_refuse_a_changed_byte_of_a_bundle(numbers: Numbers, chance: random.R
     print(f"{tried} bytes of a bundle")  # noqa: T201
 
 
+def test_we_refuse_the_line_ends_of_a_signature_that_stock_tools_read_over() -> None:
+    """It has one text: what they take for the same is another file all the same."""
+    text = BUNDLE[SUMS_SIGNATURE]
+    ends = [place for place, byte in enumerate(text) if byte == ord("\n")]
+    assert len(ends) > 3
+    for place in ends:
+        other = text[:place] + b" " + text[place + 1 :]
+        assert not is_bundle(zipped({**BUNDLE, SUMS_SIGNATURE: other})), place
+
+
 def test_a_changed_byte_of_the_zip_file_changes_nothing_that_is_read(
     numbers: Numbers, chance: random.Random
 ) -> None:
     """Refused, or one that no reader of it looks at: the files in it are the very same."""
     same = tried = 0
-    for _, place, data in changed({"zip": ZIP}, chance, how_many(numbers, 150)):
+    for _, place, data in changed({"zip": ZIP}, chance, how_many(numbers, 300)):
         tried += 1
         if is_bundle(data):
             same += 1
@@ -151,7 +161,9 @@ def test_stock_tools_refuse_a_changed_byte(
             is_good = accepts(*VERIFY_LIST, stdin=(directory / SUMS).read_bytes())
         else:
             is_good = accepts(*VERIFY_SUMS)
-        assert not is_good, (name, place)
+        # ssh-keygen reads over what ends the lines of a signature's text; we do not, see above.
+        is_line_end = name == SUMS_SIGNATURE and members[name][place : place + 1] == b"\n"
+        assert not is_good or is_line_end, (name, place)
         (directory / name).write_bytes(members[name])
         tried += 1
     print(f"{tried} bytes by stock tools")  # noqa: T201
