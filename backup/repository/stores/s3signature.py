@@ -57,10 +57,9 @@ class Signer:
         SHA-256 of the body in hex, or `UNSIGNED`.
         """
         moment = f"{now:%Y%m%dT%H%M%SZ}"
-        signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+        given = {**headers, "x-amz-security-token": keys.token} if keys.token else headers
+        signed = {name.lower(): " ".join(value.split()) for name, value in given.items()}
         signed |= {"host": self._host, "x-amz-content-sha256": payload, "x-amz-date": moment}
-        if keys.token:
-            signed["x-amz-security-token"] = keys.token
         names = sorted(signed)
         listed = ";".join(names)
         lines = (f"{name}:{signed[name]}" for name in names)

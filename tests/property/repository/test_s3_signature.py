@@ -87,6 +87,7 @@ def check(
     key="ü %2F+~", given_headers={"X-Amz-Meta-A": " a   b "}, keys=Credentials("A", "s", "t+/="),
     payload=UNSIGNED,
 )  # fmt: skip
+@example(key="k", given_headers={}, keys=Credentials("A", "s", "t  u"), payload=UNSIGNED)
 def test_a_request_is_signed_as_botocore_signs_it(
     key: str, given_headers: dict[str, str], keys: Credentials, payload: str
 ) -> None:
@@ -122,7 +123,7 @@ def test_the_host_is_written_as_botocore_writes_it(place: str) -> None:
 def test_a_header_never_ends_its_line(word: str) -> None:
     """What is signed is what is sent, and it holds no end of a line."""
     given_headers = {"x-amz-meta-a": f"a\r\n{word}\nb"}
-    keys = Keys(access_key="A", secret_key="s")
+    keys = Keys(access_key="A", secret_key="s", token=f"t\r\n{word}\nb")
     signed = SIGNER.sign(
         "PUT", "/", given_headers, payload=UNSIGNED, keys=keys, now=datetime.now(UTC)
     )
