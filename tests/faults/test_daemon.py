@@ -183,31 +183,6 @@ def test_what_was_promised_cannot_be_read_and_no_slot_is_lost(watched: Watched) 
     assert watched.unaccounted() == []
 
 
-def test_one_of_two_daemons_runs(watched: Watched, tmp_path: Path) -> None:
-    """On one host by a lock, on two by a lease; a killed one is followed at once."""
-    daemon = watched.start()
-    try:
-        daemon.says("daemon_started")
-        second = watched.start()
-        assert second.ended() == 8
-        assert "another run is at work" in "".join(second.text)
-        other = Watched(vault=watched.vault, config=tmp_path / "other.toml")
-        state = tmp_path / "other-state"
-        state.mkdir()
-        (state / "keys").symlink_to(watched.vault.state / "keys")
-        other.config.write_text(
-            watched.config.read_text().replace(str(watched.vault.state), str(state))
-        )
-        elsewhere = other.start()
-        assert elsewhere.ended() == 8
-        assert "daemon on" in "".join(elsewhere.text)
-    finally:
-        daemon.tell(signal.SIGKILL)
-        daemon.ended()
-    with watched.running():
-        pass
-
-
 def test_bad_settings_are_refused_and_the_old_ones_stay(watched: Watched) -> None:
     """HUP reads them again; a schedule that changed is promised from then on."""
     with watched.running() as daemon:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zstandard
 
@@ -33,6 +33,9 @@ from backup.repository.stores.local import LocalStore
 from backup.repository.writing import WritingKeys
 from tests.lab.processes import command_lines
 from tests.lab.servers import LabServer
+
+if TYPE_CHECKING:
+    from tests.lab.buckets import S3Server
 
 ROOT = Path(__file__).parents[2]
 SIZES = ChunkSizes(minimum=4 * KIB, average=16 * KIB, maximum=64 * KIB)
@@ -89,14 +92,19 @@ class Vault:
         """Initialise a repository below `directory`."""
         directory.mkdir(exist_ok=True)
         vault = cls(directory=directory, server=server, dsn=dsn)
-        vault.identity_file.write_text(f"{vault.identity.text}\n", encoding="ascii")
-        vault.identity_file.chmod(0o600)
-        vault.config.write_text(
-            f'repository = "{vault.root}"\nstate_directory = "{vault.state}"\njobs = 2\n',
+        vault.begin()
+        return vault
+
+    def begin(self) -> None:
+        """Write the identity and the settings, and initialise the repository."""
+        self.identity_file.write_text(f"{self.identity.text}\n", encoding="ascii")
+        self.identity_file.chmod(0o600)
+        self.config.write_text(
+            f'repository = "{self.address}"\nstate_directory = "{self.state}"\njobs = 2\n'
+            f"{self.store_table}",
             encoding="utf-8",
         )
-        vault.initialize(LocalStore(vault.root))
-        return vault
+        self.initialize(self.store())
 
     def beside(self, name: str, store: Store) -> Vault:
         """Another host below this directory, and a new repository of the same database."""
@@ -110,6 +118,20 @@ class Vault:
     def root(self) -> Path:
         """Where the repository lies."""
         return self.directory / "repository"
+
+    @property
+    def address(self) -> str:
+        """The repository, as settings name it."""
+        return str(self.root)
+
+    @property
+    def store_table(self) -> str:
+        """What settings say of the way to it."""
+        return ""
+
+    def store(self) -> Store:
+        """Where the repository lies, opened anew."""
+        return LocalStore(self.root)
 
     @property
     def state(self) -> Path:
@@ -190,7 +212,7 @@ class Vault:
 
     def repository(self, store: Store | None = None) -> Repository:
         """The repository, opened anew."""
-        return Repository(store or LocalStore(self.root))
+        return Repository(store or self.store())
 
     def keys_directory(self, repository: Repository) -> Path:
         """Where the host keeps its keys for the repository."""
@@ -298,6 +320,46 @@ class Vault:
     def databases(self) -> list[str]:
         """The names of the server's databases."""
         return self.server.sql("SELECT datname FROM pg_database", database="postgres").split("\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketVault(Vault):
+    """A vault whose repository is in a bucket."""
+
+    s3: S3Server
+    bucket: str
+
+    @classmethod
+    def within(cls, s3: S3Server, directory: Path, server: LabServer, dsn: Dsn) -> BucketVault:
+        """Initialise a repository in a new bucket; the keys to it are in the host's home."""
+        vault = cls(directory=directory, server=server, dsn=dsn, s3=s3, bucket=s3.new_bucket())
+        keys = directory / ".aws" / "credentials"
+        keys.parent.mkdir()
+        keys.write_text(
+            f"[default]\naws_access_key_id = {s3.keys.access_key_id}\n"
+            f"aws_secret_access_key = {s3.keys.secret_access_key}\n",
+            encoding="ascii",
+        )
+        vault.begin()
+        return vault
+
+    @property
+    def address(self) -> str:
+        """The repository, as settings name it."""
+        return f"s3://{self.bucket}"
+
+    @property
+    def store_table(self) -> str:
+        """What settings say of the way to it."""
+        ca_file = f'ca_file = "{self.s3.ca_file}"\n' if self.s3.ca_file else ""
+        return (
+            f'[s3]\nprofile = "{self.s3.profile}"\nendpoint = "{self.s3.endpoint}"\n'
+            f'region = "us-east-1"\npath_style = true\n{ca_file}'
+        )
+
+    def store(self) -> Store:
+        """Where the repository lies, opened anew."""
+        return self.s3.store(self.bucket)
 
 
 def finish(process: subprocess.Popen[str], limit: float = LIMIT_SECONDS) -> Done:

@@ -96,9 +96,9 @@ class Watched:
     def write(self, schedule: str, more: str = PATIENT) -> None:
         """Write the settings anew."""
         self.config.write_text(
-            f'repository = "{self.vault.root}"\nstate_directory = "{self.vault.state}"\n'
+            f'repository = "{self.vault.address}"\nstate_directory = "{self.vault.state}"\n'
             f'identity = "{self.vault.identity_file}"\nschedule = "{schedule}"\n'
-            f"{more}\n[databases.portal]\n"
+            f"{more}\n{self.vault.store_table}\n[databases.portal]\n"
             f'dsn = "{self.vault.dsn.conninfo()}"\n',
             encoding="utf-8",
         )

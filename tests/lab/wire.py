@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.lab.gate import end_all
 
 # blip: all connections are reset, once. cut: they are, and every new one. stall: nothing moves any
 # more and nothing is closed. drip: a byte now and then, so that no socket's own timeout ever ends.
-Break: TypeAlias = Literal["blip", "cut", "stall", "drip"]
+# swallow: all that comes is taken, and nothing ever arrives.
+Break: TypeAlias = Literal["blip", "cut", "stall", "drip", "swallow"]
 BREAKS: tuple[Break, ...] = ("blip", "cut", "stall", "drip")
 _BLOCK = 65_536
 _DRIP_SECONDS = 0.3
@@ -28,12 +30,15 @@ _RESET = struct.pack("ii", 1, 0)
 class Wire:
     """The wire to a server of this machine; `moved` bytes went through, both ways together."""
 
-    def __init__(self, upstream: int | Path, breaks: Break | None, at: int) -> None:
+    def __init__(
+        self, upstream: int | Path, breaks: Break | None, at: int, drip_seconds: float
+    ) -> None:
         self.moved = 0
         self.port = 0
         self._upstream = upstream
         self._breaks = breaks
         self._at = at
+        self._drip_seconds = drip_seconds
         self._is_broken = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._opened: set[asyncio.StreamWriter] = set()
@@ -47,6 +52,11 @@ class Wire:
     def break_now(self) -> None:
         """Have it break with the next byte."""
         self._at = self.moved
+
+    def mend(self) -> None:
+        """Have new connections be whole again; call it when those that broke are over."""
+        self._at = sys.maxsize
+        self._is_broken = False
 
     async def serve(self, ready: threading.Event, ended: asyncio.Event) -> None:
         """Listen until told to end."""
@@ -107,7 +117,7 @@ class Wire:
             await asyncio.Event().wait()
         elif self._breaks == "drip":
             for place in range(len(rest)):
-                await asyncio.sleep(_DRIP_SECONDS)
+                await asyncio.sleep(self._drip_seconds)
                 writer.write(rest[place : place + 1])
 
     def _reset(self) -> None:
@@ -121,9 +131,15 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(upstream: int | Path, breaks: Break | None = None, at: int = 0) -> Iterator[Wire]:
+def wire(
+    upstream: int | Path,
+    breaks: Break | None = None,
+    at: int = 0,
+    *,
+    drip_seconds: float = _DRIP_SECONDS,
+) -> Iterator[Wire]:
     """Yield a wire to a port or a socket's file; with the block it ends."""
-    made = Wire(upstream, breaks, at)
+    made = Wire(upstream, breaks, at, drip_seconds)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     ended = asyncio.Event()
