@@ -22,6 +22,7 @@ from backup.repository.lease import (
     IsDead,
     Lease,
     LeaseKind,
+    is_written,
     name_of,
     read_leases,
     release,
@@ -56,6 +57,7 @@ class HeldLease:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._taken_over: BusyError | None = None
+        self._last_put: Lease | None = None
         self._has_lapsed = False
         self._began = self._written = _elapsed()
         self._record = None if holders is None else holders.begin()
@@ -112,6 +114,7 @@ class HeldLease:
         is_over = self._taken_over is not None
         try:
             if not is_over:
+                self._settle()
                 release(self._store, replace(self._lease, written=_now(self._clock)))
                 is_over = True
         except StrongroomError as error:
@@ -124,6 +127,7 @@ class HeldLease:
             self._end_record(is_over=is_over)
 
     def _note(self, lease: Lease) -> None:
+        self._last_put = lease
         if self._record is not None:
             self._record.note(lease)
 
@@ -148,8 +152,15 @@ class HeldLease:
                     extra={"action": "lease_not_renewed"},
                 )
 
+    def _settle(self) -> None:
+        """Go on from a renewal that failed if it is there all the same: others go by it."""
+        put = self._last_put
+        if put is not None and put.number > self._lease.number and is_written(self._store, put):
+            self._lease = put
+
     def _renew(self, backups: tuple[str, ...]) -> None:
         with self._lock:
+            self._settle()
             self._has_lapsed = self.has_lapsed
             elapsed, now = _elapsed(), _now(self._clock)
             lifetime = self._lease.expires - self._lease.written

@@ -162,9 +162,28 @@ def renew(store: Store, lease: Lease, *, note: Callable[[Lease], None] = lambda 
 def release(store: Store, lease: Lease) -> None:
     """End a lease: remove it, or say that it is over where this host may not delete."""
     try:
+        for key in _before(store, lease):  # left by a renewal, and would count again
+            store.delete(key)
         store.delete(lease.key)
     except StoreError:
         store.put(*_object(replace(lease, number=lease.number + 1, is_released=True)))
+
+
+def is_written(store: Store, lease: Lease) -> bool:
+    """Return whether this very object is there: putting it may have failed when it was."""
+    try:
+        return store.get(lease.key) == encode(lease)
+    except NotFoundError:
+        return False
+
+
+def _before(store: Store, lease: Lease) -> list[str]:
+    """Return the objects of a chain that count no more."""
+    return [
+        key
+        for key in store.list(f"{LEASES_PREFIX}{lease.kind}-{lease.id}.")
+        if (match := _KEY.fullmatch(key)) and int(match[3]) < lease.number
+    ]
 
 
 def _put(store: Store, lease: Lease, note: Callable[[Lease], None]) -> Lease:

@@ -105,3 +105,53 @@ def test_a_store_that_takes_no_lease_keeps_nobody_from_reading() -> None:
     store.is_down = True
     with reading(store, "restore", [KEY], clock=clock):
         pass
+
+
+class Unsteady(MemoryStore):
+    """A store that fails once: its next put, before or after that acted, or its next deletion."""
+
+    fails: str | None = None
+
+    def put(self, key: str, data: Buffer, *, durable: bool = True) -> None:
+        """Put it, or not."""
+        if self._is_due("put"):
+            raise StoreError("not put")
+        super().put(key, data, durable=durable)
+        if self._is_due("late put"):
+            raise StoreError("put")
+
+    def delete(self, key: str) -> None:
+        """Delete it, or not."""
+        if self._is_due("delete"):
+            raise StoreError("not deleted")
+        super().delete(key)
+
+    def _is_due(self, what: str) -> bool:
+        is_due, self.fails = self.fails == what, None if self.fails == what else self.fails
+        return is_due
+
+
+@pytest.mark.parametrize("what", ["put", "late put"])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_renewal_that_failed_leaves_no_lease_behind(what: str, *, goes_on: bool) -> None:
+    """It may be there all the same: it is ended too, and is no other host's."""
+    store = Unsteady()
+    with held(store, "prune", clock=clock, every=timedelta(hours=1)) as lease:
+        store.fails = what
+        with pytest.raises(StoreError, match=what.removeprefix("late ")):
+            lease.name_backups([KEY])
+        if goes_on:
+            lease.name_backups([KEY])
+            assert read_leases(store)[0].backups == ("portal/20260114T020000Z-3f9c2a",)
+        lease.check()
+    assert list(store.list("")) == []
+
+
+def test_what_a_renewal_could_not_remove_does_not_count_again() -> None:
+    """The lease is over for everybody when it is let go of."""
+    store = Unsteady()
+    with held(store, "prune", clock=clock, every=timedelta(hours=1)) as lease:
+        store.fails = "delete"
+        lease.name_backups([KEY])
+        assert len(list(store.list(""))) == 2
+    assert list(store.list("")) == []
