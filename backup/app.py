@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -160,13 +162,31 @@ def parse_recipients(texts: Sequence[str], files: Sequence[Path]) -> tuple[Recip
 
 
 def remember_repository(config: Path | None, address: str) -> Path | None:
-    """Write a settings file that names the repository, unless there is one; return its path."""
+    """Write a settings file that names the repository, unless there is one; return its path.
+
+    It is there whole or not at all, and durable on return. Raises `SettingsError`.
+    """
     path = config or config_path(os.environ, is_root=os.geteuid() == 0)
     if path.exists():
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
     quoted = address.replace("\\", "\\\\").replace('"', '\\"')
-    keyring.write_private(path, f'repository = "{quoted}"\n')
+    line = f'repository = "{quoted}"'
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            keyring.write_private(unfinished, f"{line}\n")
+            os.link(unfinished, path)  # a rename would replace what is there
+        finally:
+            with suppress(OSError):  # the same file under another name harms nobody
+                unfinished.unlink(missing_ok=True)
+        keyring.sync_directory(path.parent)
+    except OSError as error:
+        raise SettingsError(
+            f"the repository is ready, and no settings file names it: writing {path}:"
+            f" {error.strerror or error}",
+            hint=f"write the line `{line}` into it, or add --repository to each command",
+        ) from error
     return path
 
 

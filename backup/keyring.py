@@ -73,16 +73,16 @@ def save(
     }
     unfinished = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
     try:
-        _make_private_directory(unfinished)
         try:
+            _make_private_directory(unfinished)
             for name, text in files.items():
                 write_private(unfinished / name, text)
-            _sync_directory(unfinished)
+            sync_directory(unfinished)
             unfinished.rename(directory)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        _sync_directory(directory.parent)
+        sync_directory(directory.parent)
     except OSError as error:
         raise SettingsError(
             f"writing keys to {directory}: {error.strerror or error}",
@@ -169,10 +169,11 @@ def _make_private_directory(path: Path) -> None:
     if not path.parent.is_dir():
         _make_private_directory(path.parent)
     path.mkdir(mode=0o700)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Flush a directory's names to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

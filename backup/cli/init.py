@@ -10,6 +10,7 @@ import click
 from backup.cli.options import any_path, json_option, load_settings, settings_options
 
 if TYPE_CHECKING:
+    from backup.journeys.initialize import Initialized
     from backup.repository.chunking import ChunkSizes
 
 
@@ -65,7 +66,7 @@ def command(
     from datetime import UTC, datetime
 
     from backup import app
-    from backup.cli.output import print_json
+    from backup.errors import SettingsError
     from backup.journeys.initialize import initialize
     from backup.version import VERSION
 
@@ -83,7 +84,17 @@ def command(
         random=os.urandom,
         version=VERSION,
     )
-    written = app.remember_repository(config, store.address)
+    try:
+        written = app.remember_repository(config, store.address)
+    except SettingsError:
+        _print(made, as_json=as_json, written=None)  # the repository is there, whatever is not
+        raise
+    _print(made, as_json=as_json, written=written)
+
+
+def _print(made: Initialized, *, as_json: bool, written: Path | None) -> None:
+    from backup.cli.output import print_json
+
     if as_json:
         print_json(made)
         return
