@@ -8,9 +8,7 @@ Whoever has a firm's own CA sign has no `ca/`: requests go out, certificates com
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,6 +36,7 @@ from deploy.core.pki import (
     make_request,
     new_key,
 )
+from deploy.ownfiles import write_whole
 
 KINDS: Final[tuple[Kind, ...]] = ("server", "client")
 _TRUSTED: Final[dict[Kind, str]] = {"server": SERVER_CA, "client": CLIENT_CA}
@@ -105,7 +104,7 @@ def initialize(
     With `is_next` those that follow the ones in use: the files of what is trusted hold the old
     ones and the new ones until `retire`.
     """
-    has_one = (directory / SERVER_CA).exists()
+    has_one = (directory / _TRUSTED[KINDS[-1]]).exists()  # written last: one that broke off is none
     if has_one and not is_next:
         raise SettingsError(
             f"{directory} holds authorities already and they were left as they are",
@@ -116,7 +115,7 @@ def initialize(
     made: Authorities = {kind: make_authority(kind, site, now=now) for kind in KINDS}
     for kind, authority in made.items():
         sealed = seal(encode_key(authority.key), recipients)
-        _write(directory / "ca" / f"{kind}-ca.key.age", bytes(sealed), mode=0o600)
+        write_whole(directory / "ca" / f"{kind}-ca.key.age", bytes(sealed), mode=0o600)
     for kind, authority in made.items():
         trusted = trusted_authorities(directory, kind) if has_one else ()
         _write_trusted(directory, kind, (*trusted, authority.certificate))
@@ -222,17 +221,17 @@ def issue_leaf(
     authority = authorities[leaf.subject.kind]
     certificate = issue(authority, leaf.subject, key.public_key(), now=now, lifetime=lifetime)
     _record(directory, certificate)
-    _write(leaf.files.key, encode_key(key), mode=0o600)
-    _write(leaf.files.certificate, encode_certificate(certificate))
+    write_whole(leaf.files.key, encode_key(key), mode=0o600)
+    write_whole(leaf.files.certificate, encode_certificate(certificate))
     return describe(certificate)
 
 
 def request_leaf(leaf: Wanted) -> Path:
     """Make a new key and a request for it beside the pair in use; return the request's path."""
     key = new_key()
-    _write(_pending_key(leaf), encode_key(key), mode=0o600)
+    write_whole(_pending_key(leaf), encode_key(key), mode=0o600)
     path = leaf.files.certificate.with_suffix(".csr")
-    _write(path, encode_request(make_request(leaf.subject, key)))
+    write_whole(path, encode_request(make_request(leaf.subject, key)))
     return path
 
 
@@ -272,8 +271,8 @@ def accept_leaf(directory: Path, leaf: Wanted, signed: bytes, *, now: datetime) 
             hint="have the request signed as it is: names and usages are what it says",
         )
     _record(directory, certificate)
-    _write(leaf.files.key, encode_key(key), mode=0o600)
-    _write(leaf.files.certificate, signed)
+    write_whole(leaf.files.key, encode_key(key), mode=0o600)
+    write_whole(leaf.files.certificate, signed)
     pending.unlink()
     return describe(certificate)
 
@@ -284,11 +283,11 @@ def _pending_key(leaf: Wanted) -> Path:
 
 def _record(directory: Path, certificate: x509.Certificate) -> None:
     path = directory / "issued" / f"{serial_of(certificate)}.crt"
-    _write(path, encode_certificate(certificate))
+    write_whole(path, encode_certificate(certificate))
 
 
 def _write_trusted(directory: Path, kind: Kind, certificates: Sequence[x509.Certificate]) -> None:
-    _write(directory / _TRUSTED[kind], b"".join(map(encode_certificate, certificates)))
+    write_whole(directory / _TRUSTED[kind], b"".join(map(encode_certificate, certificates)))
 
 
 def _read(path: Path, hint: str) -> bytes:
@@ -296,30 +295,3 @@ def _read(path: Path, hint: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise KeyUnavailableError(f"reading {path}: {error.strerror}", hint=hint) from error
-
-
-def _write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Put a file into its place whole, or not at all; durable on return."""
-    try:
-        for above in reversed(list(_missing(path.parent))):
-            above.mkdir(mode=0o700)
-        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        unfinished.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise SettingsError(f"writing {path}: {error.strerror}") from error
-
-
-def _missing(directory: Path) -> Iterator[Path]:
-    while not directory.exists():
-        yield directory
-        directory = directory.parent

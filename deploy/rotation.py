@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
-
 from backup.errors import SettingsError, StrongroomError
 from deploy.core.certificates import describe
 from deploy.core.layout import (
@@ -33,6 +31,7 @@ from deploy.core.model import REPLICATION_ROLE, BackupHost, DatabaseServer, Esta
 from deploy.core.pki import decode_certificates, decode_key
 from deploy.core.scram import ITERATIONS, SALT_BYTES, Salted, verifier
 from deploy.core.sql import QUIETLY, ident, literal
+from deploy.ownfiles import take_place, write_whole
 from deploy.remote import Remote
 from deploy.secretfiles import SecretFile
 
@@ -212,8 +211,8 @@ def rotate_password(
     pending = path.with_name(f"{path.name}.next")
     if not pending.exists():
         text = base64.urlsafe_b64encode(random(PASSWORD_BYTES)).decode()
-        _write_secret(pending, f"{text}\n")
-    password = SecretStr(pending.read_text(encoding="utf-8").removesuffix("\n"))
+        write_whole(pending, f"{text}\n".encode("ascii"), mode=0o600)
+    password = SecretFile(path=pending)()
     made = verifier(password, Salted(iterations=ITERATIONS, salt=random(SALT_BYTES)))
     script = _filled(
         _NEW_VERIFIER,
@@ -229,7 +228,14 @@ def rotate_password(
             f"the password of {role} was not changed: {remote.name} did not take it",
             hint="run it again: it goes on with the same new password",
         ) from error
-    pending.replace(path)
+    try:
+        take_place(pending, path)
+    except OSError as error:
+        raise SettingsError(
+            f"{remote.name} has a new password for {role}, and writing it to {path} failed:"
+            f" {error.strerror}",
+            hint="run it again: it goes on with the same new password",
+        ) from error
     return Rotated(host=server.host.name, what=f"password of {role}")
 
 
@@ -258,8 +264,3 @@ def _filled(script: str, **values: object) -> str:
     for name, value in values.items():
         script = script.replace(f"@{name}@", str(value))
     return script
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text, encoding="utf-8")
