@@ -88,6 +88,20 @@ def proven_backups(entries: Iterable[Entry]) -> frozenset[BackupKey]:
     return frozenset(key for key, is_passed in passed.items() if is_passed)
 
 
+def pinned_backups(entries: Iterable[Entry], copy: str | None = None) -> frozenset[BackupKey]:
+    """Return the backups that were pinned in the repository, or that copy, and not unpinned."""
+    pinned: set[BackupKey] = set()
+    for entry in entries:
+        key = named_backup(entry)
+        if key is None or entry.details.get("copy") != copy:
+            continue
+        if entry.type is EntryType.PIN_SET:
+            pinned.add(key)
+        elif entry.type is EntryType.PIN_REMOVED:
+            pinned.discard(key)
+    return frozenset(pinned)
+
+
 def made_in_order(entries: Iterable[Entry]) -> Mapping[str, Sequence[BackupKey]]:
     """Return the backups of each database in the order in which the log was told of them."""
     made: dict[str, dict[BackupKey, None]] = {}

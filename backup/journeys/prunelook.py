@@ -16,7 +16,12 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.errors import IntegrityError, NotFoundError, UnpinnedError
 from backup.evidence.entry import Entry
 from backup.evidence.log import Claim, StoredLog, check_log, read_log
-from backup.evidence.pruned import made_in_order, never_said, proven_backups
+from backup.evidence.pruned import (
+    made_in_order,
+    never_said,
+    pinned_backups,
+    proven_backups,
+)
 from backup.holders import Holders
 from backup.repository.access import Repository
 from backup.repository.garbage import (
@@ -41,7 +46,7 @@ from backup.repository.lease import (
     read_leases,
 )
 from backup.repository.manifest import LogHead, StoredPart
-from backup.repository.pins import read_pins
+from backup.repository.pins import look_at_pins, pin_key
 from backup.repository.retention import (
     CLOCK_TOLERANCE,
     BlockedPlan,
@@ -158,18 +163,24 @@ def look(sight: Sight, rules: Rules, *, now: datetime) -> Stored:
     objects = list(store.list(BACKUPS_PREFIX))
     keys = [key for name in objects if (key := parse_manifest_key(name)) is not None]
     manifests = _manifests(sight, keys, doubts)
+    pins = look_at_pins(store)
+    doubts += pins.wrong
     log = _log(sight, manifests.values(), doubts)
     entries = () if log is None else tuple(log.entries())
+    # An entry that no checkpoint vouches for yet is nobody's word.
+    vouched_for = entries[: log.vouched_for if log else 0]
+    doubts += _lost_pins(
+        sight, (pinned_backups(vouched_for, sight.copy) & set(keys)) - {*pins.reasons}
+    )
     doubts += _clock_doubts(leases, condemned, now)
     existing = frozenset(keys)
     return Stored(
         manifests=manifests,
         inventory=Inventory(
             backups=existing,
-            # An entry that no checkpoint vouches for yet is nobody's word.
-            proven=proven_backups(entries[: log.vouched_for if log else 0]) & existing,
+            proven=proven_backups(vouched_for) & existing,
             made_last=_made_last(entries, existing, rules),
-            pinned=read_pins(store),
+            pinned=pins.reasons,
             in_use=in_use(leases, existing, now),
             doubts=tuple(doubts),
         ),
@@ -301,6 +312,14 @@ def _log(sight: Sight, manifests: Iterable[Held], doubts: list[str]) -> StoredLo
     )
     doubts += [f"evidence log: {sentence}" for sentence in wrong]
     return None if wrong else log
+
+
+def _lost_pins(sight: Sight, wanted: Iterable[BackupKey]) -> Iterable[str]:
+    """Yield which of these pins are not there; one may have been set since the others were read."""
+    for key in sorted(wanted):
+        name = pin_key(key)
+        if name not in sight.repository.store.list(name):
+            yield f"{name} is gone, and the evidence log says that backup {key.id} is pinned"
 
 
 def _clock_doubts(

@@ -50,30 +50,53 @@ def encode_pin(pin: Pin) -> bytes:
     return encode(pin)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """Why each pinned backup stays, and what is wrong with pins, a sentence each.
+
+    One that cannot be read is a pin all the same.
+    """
+
+    reasons: Mapping[BackupKey, str]
+    wrong: tuple[str, ...]
+
+
 def read_pin(store: Store, key: BackupKey) -> Pin | None:
     """Return the pin of one backup, or None. Raises `IntegrityError`."""
+    name = pin_key(key)
     try:
-        data = store.get(pin_key(key))
+        data = store.get(name)
     except NotFoundError:
         return None
-    return decode(Pin, data, pin_key(key))
+    pin = decode(Pin, data, name)
+    if (pin.backup_id, pin.database) != (key.id.text, key.database):
+        raise IntegrityError(f"{name} is the pin of another backup", flaw="misfiled")
+    return pin
 
 
 def read_pins(store: Store) -> Mapping[BackupKey, str]:
-    """Return why each pinned backup stays. A pin that cannot be read is a pin."""
+    """Return why each pinned backup stays; see `Pins`."""
+    return look_at_pins(store).reasons
+
+
+def look_at_pins(store: Store) -> Pins:
+    """Return the pins, and what is wrong with them."""
     reasons: dict[BackupKey, str] = {}
+    wrong: list[str] = []
     for name in store.list(PINS_PREFIX):
         key = _parse_pin_key(name)
         if key is None:
+            wrong.append(f"{name} is no pin by its name, and may have been one")
             continue
         try:
             pin = read_pin(store, key)
-        except IntegrityError:
+        except IntegrityError as error:
             reasons[key] = "the pin cannot be read"
+            wrong.append(f"the pin of backup {key.id} cannot be read: {error.message}")
             continue
         if pin is not None:  # taken off in this moment
             reasons[key] = f"{pin.why} ({pin.who}, {pin.when:%Y-%m-%d})"
-    return reasons
+    return Pins(reasons=reasons, wrong=tuple(wrong))
 
 
 def _parse_pin_key(name: str) -> BackupKey | None:

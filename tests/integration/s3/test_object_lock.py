@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from backup.crypto.recipients import X25519Identity
 from backup.errors import LockedError, StoreError
+from backup.evidence.entry import EntryType
 from backup.journeys.bucketcheck import judge
 from backup.journeys.locks import objects_of
 from backup.journeys.pins import pin, unpin
@@ -23,7 +24,7 @@ from backup.policies import ROLES, Role, policy
 from backup.postgres.dsn import Dsn
 from backup.repository.access import Repository
 from backup.repository.pins import read_pins
-from backup.repository.retention import Policy
+from backup.repository.retention import BlockedPlan, Policy
 from backup.repository.stores.s3 import S3Store
 from backup.repository.stores.s3options import Lock, S3Address
 from backup.repository.stores.s3probe import probe
@@ -265,6 +266,12 @@ def test_a_pin_is_a_legal_hold_that_only_a_keeper_lifts(real_s3: S3Server, tmp_p
             users.store(role).hold([old.manifest], is_held=False)
     keeper.store.delete(f"pins/portal/{old.id}.json")
     lab.policy, lab.store, lab.now = Policy(keep_last=1), users.store("pruner"), lab.now + 3 * DAY
+    blocked = lab.try_prune()
+    assert isinstance(blocked, BlockedPlan)
+    assert f"backup {old.id} is pinned" in blocked.reasons[0]
+    # And if the log told of no pin either: the hold is there.
+    without = {"backup": old.id.text, "database": old.database, "who": "ann@host"}
+    log.append(EntryType.PIN_REMOVED, without, now=lab.now)
     assert lab.prune().spared[old].startswith("held by the store: a legal hold")
     assert pin(keeper, old, log, why="audit", clock=lab.clock, **now)[1]
     assert unpin(keeper, old, log, now=lab.now, **now)

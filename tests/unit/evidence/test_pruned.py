@@ -1,4 +1,4 @@
-"""What the log tells a prune: what is proven, what was made last, what was never said."""
+"""What the log tells a prune: what is proven and pinned, what was made last and never said."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from backup.evidence.entry import Detail, Entry, EntryType
 from backup.evidence.pruned import (
     made_in_order,
     never_said,
+    pinned_backups,
     planned_backups,
     planned_details,
     proven_backups,
@@ -42,6 +43,22 @@ def test_proven_is_what_passed_last_time_it_was_tested_to_an_end() -> None:
     assert proven_backups([entry(EntryType.BACKUP_FINISHED, KEY)]) == frozenset()
     malformed = entry(EntryType.RESTORE_TEST_FINISHED, backup="x", database="y", verdict="PASS")
     assert proven_backups([malformed]) == frozenset()
+
+
+def test_pinned_is_what_was_pinned_there_and_not_unpinned_since() -> None:
+    """A pin in a copy is the copy's alone; what is no backup's name is passed over."""
+    told = [
+        entry(EntryType.PIN_SET, KEY),
+        entry(EntryType.PIN_SET, OLDER),
+        entry(EntryType.PIN_SET, OTHER, copy="offsite"),
+        entry(EntryType.PIN_REMOVED, KEY),
+        entry(EntryType.PIN_REMOVED, OLDER, copy="offsite"),
+        entry(EntryType.BACKUP_FINISHED, KEY),
+        entry(EntryType.PIN_SET, backup="x", database="y"),
+    ]
+    assert pinned_backups(told) == {OLDER}
+    assert pinned_backups(told, "offsite") == {OTHER}
+    assert pinned_backups([*told, entry(EntryType.PIN_SET, KEY)]) == {OLDER, KEY}
 
 
 def test_the_order_of_the_log_is_the_order_in_which_backups_were_made() -> None:

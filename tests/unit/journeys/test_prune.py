@@ -402,6 +402,31 @@ def test_a_pin_says_who_when_and_why_and_is_written_once(lab: PruneLab) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"{", "the pin of backup {} cannot be read"), (None, "says that backup {} is pinned")],
+)
+def test_a_damaged_or_lost_pin_blocks_everything(
+    lab: PruneLab, data: bytes | None, reason: str
+) -> None:
+    """Until somebody pins the backup again, or unpins it."""
+    key = lab.repository.backups()[0]
+    pin(lab.repository, key, lab.log, who="me", why="w", clock=lab.clock)
+    lab.store.delete(pin_key(key))
+    if data is not None:
+        lab.store.put(pin_key(key), data)
+    before = lab.repository.backups()
+    blocked = lab.try_prune()
+    assert isinstance(blocked, BlockedPlan)
+    assert reason.format(key.id) in blocked.reasons[0]
+    assert lab.repository.backups() == before
+    unpin(lab.repository, key, lab.log, who="me", now=lab.now)
+    pin(lab.repository, key, lab.log, who="me", why="w", clock=lab.clock)
+    assert key not in lab.prune().deleted
+    unpin(lab.repository, key, lab.log, who="me", now=lab.now)
+    assert key in lab.prune().deleted
+
+
 def test_what_does_not_exist_cannot_be_pinned(lab: PruneLab) -> None:
     """Nor can anything be pinned without a reason."""
     key = BackupKey("portal", BackupId.new(START, b"nop"))
