@@ -5,7 +5,8 @@
     batch_bytes      how much a local store gathers before it flushes and links
     table_threshold  from which size a table is dumped by a pg_dump of its own
     answer_seconds   how long an answer of the server may take before it is asked about
-    calls            which functions of `os` are counted: `["link", "fsync"]`
+    calls            which functions of `os` are counted: `["link", "fsync"]`; of `close` also those
+                     of files that were opened for writing
     path             of those calls, only the ones with this text in an argument are counted
     at, then         at this call: `"kill"` or `"stop"` ourselves, or the number of an errno
     report           where to write what was counted, and the peak of memory, at the end
@@ -13,6 +14,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -40,9 +42,29 @@ class Breaker:
         self._then = then
         self._lock = threading.Lock()
         for name in names:
-            setattr(os, name, self._broken(getattr(os, name)))
+            setattr(os, name, self._broken(getattr(os, name), acts=name == "close"))
+        if "close" in names:
+            self._watch_files()
 
-    def _broken(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def end(self) -> None:
+        """Break nothing any more."""
+        self._at = None
+
+    def _watch_files(self) -> None:
+        """Have files that are opened for writing closed by what is counted."""
+        real = io.open
+
+        def opened(*arguments: Any, **named: Any) -> Any:
+            file: Any = real(*arguments, **named)
+            if file.writable():
+                file.close = self._broken(file.close, acts=True)
+            return file
+
+        io.open = opened  # also what `Path.open` and `os.fdopen` call
+
+    def _broken(self, function: Callable[..., Any], *, acts: bool) -> Callable[..., Any]:
+        """The function; `acts` is what close(2) does: it may fail, and the descriptor is gone."""
+
         def call(*arguments: Any, **named: Any) -> Any:
             if self._path and not any(self._path in str(one) for one in arguments):
                 return function(*arguments, **named)
@@ -52,6 +74,8 @@ class Breaker:
             if is_due and self._then in _SIGNALS:
                 os.kill(os.getpid(), _SIGNALS[self._then])
             elif is_due:
+                if acts:
+                    function(*arguments, **named)
                 raise OSError(self._then, os.strerror(int(self._then)))
             return function(*arguments, **named)
 
@@ -80,6 +104,7 @@ def run() -> None:
         main()
     finally:
         if "report" in fault:
+            breaker.end()
             report = {"calls": breaker.count, "peak_kib": _peak_kib()}
             Path(fault["report"]).write_text(json.dumps(report), encoding="ascii")
 

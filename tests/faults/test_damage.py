@@ -25,6 +25,7 @@ from backup.repository.chunks import ChunkRef
 from backup.repository.layout import (
     CHUNK_KEY_KEY,
     CHUNKS_PREFIX,
+    PINS_PREFIX,
     REPOSITORY_KEY,
     BackupId,
     BackupKey,
@@ -106,21 +107,25 @@ class Copy:
         return ""
 
     def used(self) -> list[str]:
-        """The keys of everything that a backup is read from; the log has `log verify`."""
+        """The keys of everything that a backup is read from; the log has `log verify`.
+
+        Pins say what a prune may delete: `test_damaged_pins.py`.
+        """
         return [
             key
             for key in self.objects
-            if key not in {"RESTORE.md", "restore.sh"} and not key.startswith("log/")
+            if key not in {"RESTORE.md", "restore.sh"} and not key.startswith(("log/", PINS_PREFIX))
         ]
 
 
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory: pytest.TempPathFactory, any_server: LabServer) -> Iterator[Vault]:
-    """A repository with one backup; tests damage copies of it."""
+    """A repository with one backup, which is pinned; tests damage copies of it."""
     with any_server.fresh_database() as dsn:
         any_server.sql(DATABASE + FEWER, database=dsn.database)
         vault = Vault.make(tmp_path_factory.mktemp("vault"), any_server, dsn)
         assert vault.backup(fault={"table_threshold": 128 * KIB}).code == 0
+        assert vault.run("pin", "latest", "--reason", "before the migration").code == 0
         yield vault
 
 
@@ -236,6 +241,18 @@ def test_every_object_that_goes_missing_is_found(copy: Copy) -> None:
         else:
             assert key in copy.verify(), key
         copy.mend(key)
+
+
+def test_damage_of_a_pin_is_in_no_reader_s_way(
+    copy: Copy, tmp_path: Path, chance: random.Random
+) -> None:
+    """A backup is verified and restored as it is, whatever became of its pin, or if it is gone."""
+    [key] = [key for key in copy.objects if key.startswith(PINS_PREFIX)]
+    whole = copy.objects[key]
+    for data in (None, b"", whole[:-1], damaged(whole, chance), damaged(whole, chance)):
+        copy.put(key, data)
+        assert copy.verify() == ""
+        assert copy.export(tmp_path / "out") == ""
 
 
 def test_damage_of_the_description_is_found(copy: Copy, chance: random.Random) -> None:
