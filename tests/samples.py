@@ -174,7 +174,7 @@ def catalog() -> Catalog:
             SchemaObject(
                 kind="table",
                 name="public.clients",
-                definition_sha256="5" * 64,
+                definition_sha256=b"\x55" * 32,
                 owner="owner",
                 grants=(ObjectGrant(grantee=None, column="id", privileges=("SELECT*",)),),
                 table=None,

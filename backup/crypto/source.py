@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -19,6 +20,23 @@ class Sink(Protocol):
 
     def write(self, data: memoryview, /) -> int | None:
         """Take some of the bytes and return how many, or None for all of them."""
+
+
+class PieceSource:
+    """A source of pieces that come one by one, of whatever size."""
+
+    __slots__ = ("_pieces", "_rest")
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes: less where a piece ends, none when there is none left."""
+        while not self._rest and (piece := next(self._pieces, None)) is not None:
+            self._rest = memoryview(piece)
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(taken)
 
 
 class ExactSource:

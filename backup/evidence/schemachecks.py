@@ -64,7 +64,7 @@ def _is_readable(pair: tuple[SchemaObject, SchemaObject]) -> bool:
 def _definition(one: SchemaObject | None) -> str:
     if one is None:
         return "absent"
-    return f"SHA-256 {one.definition_sha256}" if one.definition_sha256 else "there"
+    return f"SHA-256 {one.definition_sha256.hex()}" if one.definition_sha256 else "there"
 
 
 def _database(sides: Sides) -> Iterator[Finding]:

@@ -361,7 +361,8 @@ async def _dump(
             counting = tasks.create_task(looking)
             storing = tasks.create_task(run_each(store, parts, jobs=source.jobs, running=running))
     return _Dumped(
-        snapshot=snapshot,
+        # The catalogue has all that, and of tens of thousands of tables it is much.
+        snapshot=replace(snapshot, relations=(), listed=(), sequences=()),
         tools=tools,
         parts=tuple(storing.result()),
         catalog=_with_parts(counting.result(), parts),
@@ -395,7 +396,8 @@ def _with_parts(catalog: Catalog, parts: Sequence[Part]) -> Catalog:
     return replace(
         catalog,
         relations=tuple(
-            replace(relation, part=names.get(_table(relation))) for relation in catalog.relations
+            replace(one, part=names[_table(one)]) if _table(one) in names else one
+            for one in catalog.relations
         ),
     )
 

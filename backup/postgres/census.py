@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from sys import intern
 from typing import TYPE_CHECKING, Final
 
 from backup.postgres.database import (
@@ -109,7 +110,7 @@ async def list_relations(session: Session, *, is_standby: bool) -> tuple[ListedR
 
 def _listed(row: Row, roots: set[int | None], *, is_standby: bool) -> ListedRelation:
     relation = catalog.Relation(
-        schema=row["schema"],
+        schema=intern(row["schema"]),
         name=row["name"],
         kind=_KINDS[row["kind"]],
         size_bytes=0,

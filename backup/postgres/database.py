@@ -132,11 +132,13 @@ class Session:
         with _translated(self.where, self.user):
             return await self._answered(self._connection.fetchval(sql, *arguments))
 
-    async def stream(self, sql: str, *, prefetch: int = 1000) -> AsyncIterator[Row]:
+    async def stream(self, sql: str, *, batch: int = 1000) -> AsyncIterator[Row]:
         """Yield the rows of one statement in constant memory; needs an open transaction."""
         with _translated(self.where, self.user):
-            async for row in self._connection.cursor(sql, prefetch=prefetch):
-                yield row
+            cursor = await self._answered(self._connection.cursor(sql))
+            while rows := await self._answered(cursor.fetch(batch)):
+                for row in rows:
+                    yield row
 
     async def copy_out(self, query: str, sink: Callable[[bytes], Coroutine[Any, Any, None]]) -> int:
         """Send the bytes of `COPY (query) TO STDOUT` to the sink; return the number of rows."""

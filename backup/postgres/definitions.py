@@ -12,6 +12,7 @@ are made by the server.
 from __future__ import annotations
 
 import json
+from sys import intern
 from typing import Final
 
 from backup.postgres.database import Row, Session
@@ -309,8 +310,7 @@ _CATALOGUES: Final = {
 _QUERY: Final = f"""
 WITH found AS MATERIALIZED ({{objects}})
 SELECT i.type AS kind, i.identity AS name,
-  encode(sha256(convert_to(concat_ws(E'\\n', o.definition, d.description), 'UTF8')), 'hex')
-    AS sha256,
+  sha256(convert_to(concat_ws(E'\\n', o.definition, d.description), 'UTF8')) AS sha256,
   CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner)::text END AS owner,
   CASE WHEN o.acl IS NOT NULL THEN nullif({_RIGHTS.format(acl="o.acl")},
     {_RIGHTS.format(acl='acldefault(o.acl_type::"char", o.owner)')}) END AS grants,
@@ -332,7 +332,7 @@ WHERE i.identity IS NOT NULL AND o.oid NOT IN (SELECT e.objid FROM pg_depend e
 
 _ROW_SECURITY: Final = f"""
 SELECT format('%I.%I', n.nspname, c.relname) AS name,
-  encode(sha256(concat(c.relrowsecurity, c.relforcerowsecurity)::bytea), 'hex') AS sha256
+  sha256(concat(c.relrowsecurity, c.relforcerowsecurity)::bytea) AS sha256
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (c.relrowsecurity OR c.relforcerowsecurity) AND {_USER} AND c.relpersistence <> 't'
 """
@@ -389,8 +389,8 @@ async def read_objects(session: Session) -> tuple[SchemaObject, ...]:
     """Return everything that is defined in the database, ordered by kind and name."""
     objects = []
     for catalogue, query in _CATALOGUES.items():
-        rows = await session.fetch(_QUERY.format(catalogue=catalogue, objects=query))
-        objects += [_object(row) for row in rows]
+        rows = session.stream(_QUERY.format(catalogue=catalogue, objects=query))
+        objects += [_object(row) async for row in rows]
     for row in await session.fetch(_ROW_SECURITY):
         objects.append(_plain("row security", row["name"], row["sha256"], table=row["name"]))
     for row in await session.fetch(_USER_MAPPINGS):
@@ -455,18 +455,19 @@ def _object(row: Row) -> SchemaObject:
         grants = (grants or ()) + tuple(
             grant for column, text in columns for grant in grants_of(text, column)
         )
+    # A table's name stands in all that hangs on it.
     return SchemaObject(
-        kind=row["kind"],
-        name=row["name"],
+        kind=intern(row["kind"]),
+        name=row["name"] if row["relation"] else intern(row["name"]),
         definition_sha256=row["sha256"],
-        owner=row["owner"],
+        owner=row["owner"] and intern(row["owner"]),
         grants=grants,
-        table=row["relation"],
+        table=row["relation"] and intern(row["relation"]),
         is_validated=row["is_validated"],
     )
 
 
-def _plain(kind: str, name: str, sha256: str | None, *, table: str | None = None) -> SchemaObject:
+def _plain(kind: str, name: str, sha256: bytes | None, *, table: str | None = None) -> SchemaObject:
     return SchemaObject(
         kind=kind,
         name=name,

@@ -6,6 +6,7 @@ come from pg_roles, never from pg_authid.
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Final
 
 from backup.postgres.census import IN_USER_SCHEMA, joined_snapshot
@@ -118,7 +119,7 @@ async def read_sequences(
             one = batch[row[0]]
             states.append(
                 catalog.Sequence(
-                    schema=one["schema"],
+                    schema=intern(one["schema"]),
                     name=one["name"],
                     last_value=row[1],
                     is_called=row[2],

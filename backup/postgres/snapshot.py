@@ -174,8 +174,8 @@ async def hold_snapshot(
     ) as session:
         server = await _read_server(session)
         for attempt in range(ATTEMPTS):
-            listed = await _lock_and_export(session, is_standby=server.is_standby)
-            if listed is not None:
+            exported = await _lock_and_export(session, is_standby=server.is_standby)
+            if exported is not None:
                 break
             await asyncio.sleep(_PAUSE.total_seconds() * attempt)
         else:
@@ -189,24 +189,25 @@ async def hold_snapshot(
             " pg_table_size('pg_largeobject') AS large_object_bytes"
             " FROM pg_database d WHERE d.datname = current_database()"
         )
-        relations = await census.measure(session, listed.relations)
+        measured = await census.measure(session, exported.relations)
+        exported = replace(exported, relations=measured)
         # Before any dump reads them: what is restored may be further on, and is never behind.
         async with connect(
             dsn, application_name=application_name, lock_timeout=lock_timeout
         ) as other:
             sequences = await properties.read_sequences(
-                other, listed.snapshot_id, is_standby=server.is_standby
+                other, exported.snapshot_id, is_standby=server.is_standby
             )
         snapshot = Snapshot(
-            snapshot_id=listed.snapshot_id,
-            lsn=listed.lsn,
-            started_at=listed.started_at,
+            snapshot_id=exported.snapshot_id,
+            lsn=exported.lsn,
+            started_at=exported.started_at,
             server=server,
             database=taken["database"],
             database_oid=taken["oid"],
-            relations=tuple(one.relation for one in relations),
+            relations=tuple(one.relation for one in measured),
             large_object_bytes=taken["large_object_bytes"],
-            listed=relations,
+            listed=measured,
             sequences=sequences,
             _session=session,
             _dsn=dsn,

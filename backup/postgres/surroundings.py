@@ -71,10 +71,10 @@ WHERE t.given <> t.usual
 # Restored it is disabled and at no position: neither is a property of its definition.
 _SUBSCRIPTIONS: Final = """
 SELECT quote_ident(s.subname) AS name, pg_get_userbyid(s.subowner)::text AS owner,
-  encode(sha256(convert_to(concat_ws(E'\\n', s.subbinary, s.substream, s.subtwophasestate <> 'd',
+  sha256(convert_to(concat_ws(E'\\n', s.subbinary, s.substream, s.subtwophasestate <> 'd',
     s.subdisableonerr, s.subslotname, s.subsynccommit,
     (SELECT string_agg(p, ',' ORDER BY p) FROM unnest(s.subpublications) p), {newer},
-    obj_description(s.oid, 'pg_subscription')), 'UTF8')), 'hex') AS sha256
+    obj_description(s.oid, 'pg_subscription')), 'UTF8')) AS sha256
 FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
 WHERE d.datname = current_database()
 """
@@ -85,7 +85,7 @@ _NEWER: Final = (
 
 _SECURITY_LABELS: Final = """
 SELECT format('%s on %s %s', l.provider, i.type, i.identity) AS name,
-  encode(sha256(convert_to(l.label, 'UTF8')), 'hex') AS sha256,
+  sha256(convert_to(l.label, 'UTF8')) AS sha256,
   CASE WHEN l.classoid = 'pg_class'::regclass THEN (
     SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = l.objoid) END AS relation
@@ -123,7 +123,7 @@ def _object(
     kind: str,
     name: str,
     *,
-    sha256: str | None = None,
+    sha256: bytes | None = None,
     owner: str | None = None,
     grants: str | None = None,
     table: str | None = None,

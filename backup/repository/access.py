@@ -36,6 +36,7 @@ from backup.repository.manifest import (
     sha256_hex,
     verify_manifest,
 )
+from backup.repository.pieces import decode_pieces
 from backup.repository.stores.base import Store
 
 LATEST = "latest"
@@ -153,8 +154,8 @@ class Repository:
     def catalog(self, manifest: Manifest, identities: Sequence[Identity]) -> Catalog:
         """Return the private half of a backup, and of no other one."""
         key = manifest.key.catalog
-        data = self._listed(key, manifest.catalog_sha256)
-        catalog = decode(Catalog, bytes(_unseal(data, key, identities)), key)
+        plain = _unseal(self._listed(key, manifest.catalog_sha256), key, identities)
+        catalog = decode_pieces(Catalog, plain, key)
         if catalog.filed_as not in {None, manifest.key.place}:
             raise IntegrityError(
                 f"{key} is the private half of backup {catalog.filed_as}: an old backup, or another"

@@ -30,6 +30,7 @@ _Value = TypeVar("_Value")
 _MAXIMUM_INTEGER = 2**53
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?Z")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,37}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 # Making one costs milliseconds; there are three kinds of stored value.
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
@@ -38,6 +39,12 @@ def _integer_from_text(value: object) -> object:
     if not isinstance(value, str) or not _INTEGER.fullmatch(value):
         raise ValueError("a number that may be large is not written as text, in digits alone")
     return int(value)
+
+
+def _digest_from_text(value: object) -> object:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError("a SHA-256 is not written as 64 hex digits")
+    return bytes.fromhex(value)
 
 
 def _time_from_text(value: object) -> object:
@@ -60,6 +67,14 @@ IntegerAsText: TypeAlias = Annotated[
 ]
 """An integer that may pass 2^53, such as a bigint of PostgreSQL: stored as text."""
 
+Sha256: TypeAlias = Annotated[
+    bytes,
+    BeforeValidator(_digest_from_text),
+    PlainSerializer(bytes.hex, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{_DIGEST.pattern})$"}),
+]
+"""A SHA-256, 32 bytes: stored as 64 hex digits. Where there may be a million of them."""
+
 UtcTime: TypeAlias = Annotated[
     datetime,
     BeforeValidator(_time_from_text),
@@ -71,7 +86,11 @@ UtcTime: TypeAlias = Annotated[
 
 def encode(value: object) -> bytes:
     """Return the canonical bytes of a stored value (a dataclass), with no newline."""
-    plain = _adapter(type(value)).dump_python(value, mode="json")
+    return canonical_text(_adapter(type(value)).dump_python(value, mode="json"))
+
+
+def canonical_text(plain: object) -> bytes:
+    """Return the canonical bytes of objects, arrays, texts and numbers."""
     _require_canonical(plain)
     return _text(plain)
 
@@ -101,12 +120,12 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def _text(plain: object) -> bytes:
-    return _ENCODER.encode(plain).encode()
+    return ENCODER.encode(plain).encode()
 
 
 def _is_canonical(data: bytes) -> bool:
     try:
-        plain = _DECODER.decode(data.decode())
+        plain = DECODER.decode(data.decode())
     except TypeError:
         return False
     return _text(plain) == data
@@ -137,8 +156,8 @@ def _read_integer(text: str) -> int:
 
 
 # They find what `_require_canonical` refuses while they read, as the text is walked only once then.
-_DECODER = json.JSONDecoder(parse_float=_refused, parse_constant=_refused, parse_int=_read_integer)
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+DECODER = json.JSONDecoder(parse_float=_refused, parse_constant=_refused, parse_int=_read_integer)
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _require_canonical(plain: object) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import ConfigDict
 
-from backup.repository.canonical import STRICT, IntegerAsText
+from backup.repository.canonical import STRICT, IntegerAsText, Sha256
 
 # What `Catalog.covers` may name: kinds of objects that not every reference tells of.
 RIGHTS: Final = "rights on extension and system objects"
@@ -174,7 +174,7 @@ class SchemaObject:
 
     kind: str
     name: str
-    definition_sha256: str | None
+    definition_sha256: Sha256 | None
     owner: str | None
     grants: tuple[ObjectGrant, ...] | None
     table: str | None

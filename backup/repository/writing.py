@@ -7,14 +7,15 @@ list of an unfinished run lets the next run use them again.
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from backup.crypto import age
 from backup.crypto.recipients import Recipient
+from backup.crypto.source import PieceSource
 from backup.crypto.sshkey import SigningKey
-from backup.repository.canonical import encode
 from backup.repository.catalog import Catalog
 from backup.repository.chunking import ChunkKey, ChunkSizes, Source, cut
 from backup.repository.chunks import ChunkRef, encode_chunk, encode_list
@@ -29,6 +30,7 @@ from backup.repository.manifest import (
     sha256_hex,
     sign_manifest,
 )
+from backup.repository.pieces import encode_pieces
 from backup.repository.stores.base import Store
 
 
@@ -116,9 +118,10 @@ class BackupWriter:
         It says itself whose it is: who cannot open it cannot use it for another backup.
         """
         bound = replace(catalog, filed_as=self._key.place)
-        sealed = age.seal(encode(bound), self._keys.recipients)
-        self._store.put(self._key.catalog, sealed, durable=False)
-        return sha256_hex(bytes(sealed))
+        sealed = io.BytesIO()
+        age.seal_stream(PieceSource(encode_pieces(bound)), sealed, self._keys.recipients)
+        self._store.put(self._key.catalog, sealed.getvalue(), durable=False)
+        return sha256_hex(sealed.getvalue())
 
     def store_list(self, part: StoredPart, lines: bytes) -> None:
         """Store a part's chunk list."""

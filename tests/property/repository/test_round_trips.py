@@ -35,6 +35,7 @@ from backup.repository.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from backup.repository.pieces import decode_pieces
 from backup.repository.stores.base import is_key
 from tests.samples import CHUNK_KEY, IDENTITY, REPOSITORY_ID, SIZES, catalog, manifest
 
@@ -130,6 +131,24 @@ def test_a_list_in_any_other_spelling_is_another_list(
     except IntegrityError:
         return
     assert encode_list(found) == text
+
+
+CATALOG = encode(catalog())
+
+
+@given(st.integers(0, len(CATALOG) - 1), st.integers(0, 255), st.integers(1, len(CATALOG)))
+def test_a_catalogue_in_pieces_is_read_as_it_is_whole(at: int, byte: int, window: int) -> None:
+    """Or is refused in the same words, whatever happened to it."""
+    text = bytearray(CATALOG)
+    text[at] = byte
+    try:
+        expected = decode(Catalog, bytes(text), "catalog")
+    except IntegrityError as error:
+        with pytest.raises(IntegrityError) as caught:
+            decode_pieces(Catalog, text, "catalog", window_bytes=window)
+        assert caught.value.message == error.message
+        return
+    assert decode_pieces(Catalog, text, "catalog", window_bytes=window) == expected
 
 
 @given(st.lists(refs, max_size=5, unique_by=lambda ref: ref.id))

@@ -33,7 +33,7 @@ from tests.samples import catalog
 
 def defined(kind: str, name: str, **changes: object) -> SchemaObject:
     values: dict[str, object] = {
-        "definition_sha256": "a" * 64,
+        "definition_sha256": b"\xaa" * 32,
         "owner": "owner",
         "grants": None,
         "table": None,
@@ -170,7 +170,8 @@ CHANGES: dict[str, tuple[Callable[[Catalog], Catalog], list[tuple[str, str]]]] =
     ),
     "another column, and so other bytes": (
         lambda whole: with_digests(
-            with_other(whole, TABLE, definition_sha256="b" * 64), tables=(digest("clients", "6"),)
+            with_other(whole, TABLE, definition_sha256=b"\xbb" * 32),
+            tables=(digest("clients", "6"),),
         ),
         [("SCHEMA_DIFF", "table public.clients")],
     ),
