@@ -176,4 +176,6 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is any
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, bytes):
+        value = value.hex()
     return str(value) if isinstance(value, Path) else value

@@ -52,9 +52,12 @@ _PINNED: Final[tuple[tuple[str, str], ...]] = (
     ("client_connection_check_interval", "10s"),  # a query must not outlive us for long
     ("tcp_keepalives_idle", "60"),
     ("jit", "off"),
+    ("cursor_tuple_fraction", "1"),  # ours are read to their ends
     ("max_parallel_workers_per_gather", "0"),
 )
 
+
+_CURSOR: Final = "strongroom_rows"
 
 # The second is raised where the server's last word came between two messages of one query.
 _BROKEN: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -133,12 +136,15 @@ class Session:
             return await self._answered(self._connection.fetchval(sql, *arguments))
 
     async def stream(self, sql: str, *, batch: int = 1000) -> AsyncIterator[Row]:
-        """Yield the rows of one statement in constant memory; needs an open transaction."""
-        with _translated(self.where, self.user):
-            cursor = await self._answered(self._connection.cursor(sql))
-            while rows := await self._answered(cursor.fetch(batch)):
-                for row in rows:
-                    yield row
+        """Yield the rows of one statement in constant memory, one statement at a time.
+
+        Needs an open transaction; what was not read to its end stays open as long as that.
+        """
+        await self.execute(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}")
+        while rows := await self.fetch(f"FETCH {batch} FROM {_CURSOR}"):
+            for row in rows:
+                yield row
+        await self.execute(f"CLOSE {_CURSOR}")
 
     async def copy_out(self, query: str, sink: Callable[[bytes], Coroutine[Any, Any, None]]) -> int:
         """Send the bytes of `COPY (query) TO STDOUT` to the sink; return the number of rows."""

@@ -94,10 +94,12 @@ class _Reader:
             raise ValueError("more text than one value")
 
     def _field(self, hint: Any) -> object:  # noqa: ANN401 - a type, in any form
-        inner = next(filter(dataclasses.is_dataclass, (hint, *get_args(hint))), None)
+        if _is_list(hint):
+            return tuple(self._items(hint))
+        inner = next(filter(_is_stored, (hint, *get_args(hint))), None)
         if inner is not None and (inner is hint or self._ahead() == "{"):
             return self.dataclass(inner)
-        return tuple(self._items(hint)) if _is_list(hint) else self._value(hint)
+        return self._value(hint)
 
     def _items(self, hint: Any) -> Iterator[object]:  # noqa: ANN401 - a type, in any form
         self._require("[")
@@ -176,6 +178,10 @@ def _hints(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type, in any form
     return TypeAdapter(hint, config=STRICT)
+
+
+def _is_stored(hint: Any) -> bool:  # noqa: ANN401 - a type, in any form
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def _is_list(hint: Any) -> bool:  # noqa: ANN401 - a type, in any form

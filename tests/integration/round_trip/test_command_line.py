@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_the_way_from_keys_to_a_restored_database(
     assert shown["manifest"]["previous"]["backup_id"] == made["backup_id"]
     assert len(shown["manifest"]["recipients"]) == 2
     assert shown["catalog"] is None
+    opened = good(host.strongroom("show", "latest", "--identity", identities[0], "--json"))
+    objects = json.loads(opened)["catalog"]["objects"]
+    assert all(re.fullmatch("[0-9a-f]{64}", one["definition_sha256"]) for one in objects[:9])
     good(host.strongroom("verify", "latest"))
     verified = json.loads(
         good(host.strongroom("verify", "--all", "--identity", identities[0], "--json"))

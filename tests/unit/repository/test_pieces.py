@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -161,15 +162,41 @@ def test_what_canonical_refuses_is_refused_in_its_words(
     change: Callable[[bytes], bytes], window_bytes: int
 ) -> None:
     """With the same hint: nobody should have to know that there are two ways to read."""
-    data = change(GOOD)
+    assert_refused(Catalog, change(GOOD), window_bytes)
+
+
+def assert_refused(kind: type[object], data: bytes, window_bytes: int) -> None:
+    """Both ways, in the same words."""
     with pytest.raises(IntegrityError) as expected:
-        decode(Catalog, data, "the-object")
+        decode(kind, data, "the-object")
     with pytest.raises(IntegrityError) as caught:
-        decode_pieces(Catalog, data, "the-object", window_bytes=window_bytes)
+        decode_pieces(kind, data, "the-object", window_bytes=window_bytes)
     assert (caught.value.message, caught.value.hint) == (
         expected.value.message,
         expected.value.hint,
     )
+
+
+def test_one_item_is_no_list_of_it() -> None:
+    """Nor is one object a list of values, wherever a list stands."""
+    whole = json.loads(GOOD)
+    lists = [(whole, name) for name in whole if isinstance(whole[name], list)]
+    lists += [(whole["digests"], name) for name in ("tables", "large_objects")]
+    lists += [(whole["database"], name) for name in ("settings", "grants")]
+    assert len(lists) == 15
+    for around, name in lists:
+        items = around[name]
+        around[name] = items[0] if items else {}
+        data = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        assert_refused(Catalog, data, 1 << 18)
+        around[name] = items
+
+
+def test_an_object_in_place_of_a_time_is_refused() -> None:
+    """Or of anything else that is one text."""
+    data = encode(samples.DESCRIPTION)
+    time = json.dumps(json.loads(data)["created"]).encode()
+    assert_refused(RepositoryDescription, data.replace(time, b"{}"), 1 << 18)
 
 
 def test_what_a_value_itself_refuses_is_damage_too() -> None:
