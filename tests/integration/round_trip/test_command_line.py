@@ -80,8 +80,10 @@ def test_the_way_from_keys_to_a_restored_database(
     assert len(shown["manifest"]["recipients"]) == 2
     assert shown["catalog"] is None
     opened = good(host.strongroom("show", "latest", "--identity", identities[0], "--json"))
-    objects = json.loads(opened)["catalog"]["objects"]
-    assert all(re.fullmatch("[0-9a-f]{64}", one["definition_sha256"]) for one in objects[:9])
+    hashes = [one["definition_sha256"] for one in json.loads(opened)["catalog"]["objects"]]
+    readable = [one for one in hashes if one is not None]
+    assert len(readable) > 50
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in readable)
     good(host.strongroom("verify", "latest"))
     verified = json.loads(
         good(host.strongroom("verify", "--all", "--identity", identities[0], "--json"))
