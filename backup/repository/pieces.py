@@ -155,10 +155,8 @@ class _Reader:
 
     def _more(self) -> bool:
         """Move the window; return whether there was more to read."""
-        left = len(self._text) - self._at
-        size = max(
-            self._window_bytes, left
-        )  # what does not end in it is read twice as far the next time
+        # What does not end in the window is read twice as far the next time.
+        size = max(self._window_bytes, len(self._text) - self._at)
         piece, self._rest = self._rest[:size], self._rest[size:]
         if not piece:
             return False
