@@ -385,9 +385,9 @@ def test_a_forged_backup_is_refused_and_poisons_nothing(history: Vault, tmp_path
 
 
 def refs(vault: Vault, repository: Repository, id_: str) -> set[ChunkRef]:
-    """All chunks of a backup."""
+    """All chunks of a backup but the first of each archive, which has its second in it."""
     manifest = repository.manifest(repository.find(id_), vault.signers(repository)).manifest
-    return {ref for part in manifest.parts for ref in repository.refs(manifest, part)}
+    return {ref for part in manifest.parts for ref in [*repository.refs(manifest, part)][1:]}
 
 
 def test_what_was_found_damaged_is_stored_anew(history: Vault) -> None:
@@ -398,7 +398,8 @@ def test_what_was_found_damaged_is_stored_anew(history: Vault) -> None:
     repository = history.repository()
     store = repository.store
     reused = set.intersection(*(refs(history, repository, id_) for id_ in made))
-    key = chunk_object_key(max(reused, key=lambda ref: ref.object_bytes).sha256)
+    lost = max(reused, key=lambda ref: ref.object_bytes)
+    key = chunk_object_key(lost.sha256)
     data = store.get(key)
     store.delete(key)
     store.put(key, data[:-1] + bytes([data[-1] ^ 1]))
@@ -409,7 +410,7 @@ def test_what_was_found_damaged_is_stored_anew(history: Vault) -> None:
     healed = history.backup()
     assert healed.code == 0, healed.stderr
     used = refs(history, repository, healed.json["backup_id"])
-    assert len(reused - used) == 1
+    assert reused - used == {lost}
     with_identity = ("--identity", history.identity_file)
     good = history.run("verify", healed.json["backup_id"], *with_identity)
     assert good.code == 0, good.stderr

@@ -137,7 +137,7 @@ def test_sessions_are_terminated(
             process = vault.start_backup("--tool-directories", tools)
             assert eventually(lambda: sessions("*", DUMPING) > 0)
             time.sleep(chance.uniform(0, 0.3))
-            assert sessions("pg_terminate_backend(pid)", whom) > 0
+            assert eventually(lambda: sessions("pg_terminate_backend(pid)", whom) > 0)
             hold.unlink()
             done = finish(process)
             assert_failed(vault, done.code, done.stderr, code=5)

@@ -412,4 +412,7 @@ def held_dumps(vault: Vault) -> Iterator[tuple[Path, Path]]:
     hold.touch()
     script = _HELD.replace("HOLD", str(hold))
     with wrapped_tools(vault.directory / "tools", vault.server.tools.bin, pg_dump=script) as tools:
-        yield tools, hold
+        try:
+            yield tools, hold
+        finally:
+            hold.unlink(missing_ok=True)  # or a test that failed would leave its run at work
