@@ -12,7 +12,7 @@ import itertools
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -309,6 +309,19 @@ def refused(call: str, at: int) -> Iterator[list[str]]:
         yield made
 
 
+def is_refused(call: str, at: int, work: Callable[[], object]) -> bool:
+    """Refuse it that call, which it must tell of; whether it made so many."""
+    is_told = False
+    with refused(call, at) as made:
+        try:
+            work()
+        except SettingsError as error:
+            assert error.message.endswith(os.strerror(errno.EIO))
+            is_told = True
+    assert is_told is (len(made) >= at)
+    return is_told
+
+
 def test_each_rename_and_link_of_a_report_is_refused() -> None:
     """A report that is published is there and told of; the next one makes up for what is not."""
     seen: set[str] = set()
@@ -375,16 +388,8 @@ def test_each_file_of_authorities_is_refused(tmp_path: Path, call: str) -> None:
             recipients = [samples.IDENTITY.recipient]
             pki.initialize(directory, "lab", recipients, now=samples.MOMENT, is_next=False)
 
-        with refused(call, at) as made:
-            try:
-                make()
-                is_told = False
-            except SettingsError as error:
-                assert error.message.endswith(os.strerror(errno.EIO))
-                is_told = True
-        if len(made) < at:
+        if not is_refused(call, at, make):
             break
-        assert is_told
         assert [*directory.rglob(".*")] == []
         if all((directory / name).exists() for name in (CLIENT_CA, SERVER_CA)):
             with pytest.raises(SettingsError, match="holds authorities already"):
@@ -419,16 +424,8 @@ def test_a_new_password_is_refused_a_call(tmp_path: Path, call: str) -> None:
         def rotate(estate: Estate = estate, sets: Remote = sets) -> None:
             rotate_password(estate, server, "app", sets, lambda count: b"s" * count)
 
-        with refused(call, at) as made:
-            try:
-                rotate()
-                is_told = False
-            except SettingsError as error:
-                assert error.message.endswith(os.strerror(errno.EIO))
-                is_told = True
-        if len(made) < at:
+        if not is_refused(call, at, rotate):
             break
-        assert is_told
         assert [path.name for path in file.parent.glob(".*")] == []
         rotate()
         password = SecretStr(file.read_text().removesuffix("\n"))

@@ -21,7 +21,7 @@ from backup.crypto.recipients import (
     Recipient,
     X25519Identity,
 )
-from backup.crypto.source import ExactSource
+from backup.crypto.source import ExactSource, PieceSource
 from backup.errors import IntegrityError, KeyUnavailableError, SettingsError
 from tests.lab.effort import tries
 
@@ -88,6 +88,18 @@ def test_same_random_bytes_give_the_same_file() -> None:
     seal_stream(io.BytesIO(plaintext), sink, [ONE.recipient], random=fixed_random("a"))
     assert sink.getvalue() == file
     assert seal(plaintext, [ONE.recipient]) != seal(plaintext, [ONE.recipient])
+
+
+@pytest.mark.parametrize("piece", [1, 65_535, 65_536, 1_048_577])
+def test_pieces_of_any_size_are_one_file(piece: int) -> None:
+    """Empty ones between them, too: what is sealed is all of them, in their order."""
+    plaintext = bytes(range(256)) * (4097 if piece > 1 else 8)
+    pieces = [plaintext[at : at + piece] for at in range(0, len(plaintext), piece)]
+    sink = io.BytesIO()
+    source = PieceSource(one for part in pieces for one in (b"", part, b""))
+    seal_stream(source, sink, [ONE.recipient])
+    assert unseal(sink.getvalue(), [ONE]) == plaintext
+    assert source.read(1) == b""
 
 
 def test_without_the_right_identity_nothing_opens() -> None:
