@@ -32,10 +32,11 @@ unit-one-half:
 unit-other-half:
 	@$(FEW) $(HALF:%=--ignore=%) tests/unit tests/property
 
-# The pure core must be covered whole, branches too, by the tests that do no I/O.
+# The pure core must be covered whole, branches too, by the tests that do no I/O and leave nothing
+# to chance: what only a drawn example reaches is covered on some days.
 coverage: $(READY)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -p no:randomly $(PARALLEL) tests/unit tests/property
+	$(BIN)/coverage run -m pytest -q -p no:randomly $(PARALLEL) tests/unit
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=100 --show-missing --skip-covered --include='$(CORE)'
 

@@ -43,8 +43,12 @@ def test_examples_of_the_specification() -> None:
 
 def test_identity_file_may_have_comments_blank_lines_and_several_keys() -> None:
     """An identity file is read as age reads it."""
-    text = f"# created: today\r\n\r\n  {X25519_SECRET}  \r\n#\n{X25519.text}"
-    assert [identity.text for identity in parse_identities(text)] == [X25519_SECRET, X25519.text]
+    text = f"# created: today\r\n\r\n  {X25519_SECRET}  \r\n#\n{X25519.text}\n{HYBRID.text}"
+    assert [identity.text for identity in parse_identities(text)] == [
+        X25519_SECRET,
+        X25519.text,
+        HYBRID.text,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,8 @@ def test_a_line_as_ssh_keygen_reads_it() -> None:
     """Options stand without spaces between them, and an unlimited key has none."""
     line = f'a@x,b@x namespaces="m@v1,e@v1",valid-after="20260101000000Z" {LINE}'
     assert AllowedSigners.parse(line).text == line + "\n"
+    until = f'a@x valid-before="20260201000000Z" {LINE}'
+    assert AllowedSigners.parse(until).text == until + "\n"
     assert AllowedSigners.parse(f"a@x {LINE}").text == f"a@x {LINE}\n"
 
 

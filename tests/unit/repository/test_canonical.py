@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from backup.errors import IntegrityError
 from backup.repository import catalog, chunking, manifest
-from backup.repository.canonical import STRICT, IntegerAsText, UtcTime, decode, encode
+from backup.repository.canonical import STRICT, IntegerAsText, Sha256, UtcTime, decode, encode
 from tests import samples
 
 STORED = sorted(
@@ -38,13 +38,19 @@ class Thing:
     a: str
     big: IntegerAsText = 0
     when: UtcTime = datetime(2026, 1, 14, 2, tzinfo=UTC)
+    sha256: Sha256 = bytes(32)
     anything: Any = None
 
 
 def test_the_text_is_sorted_without_spaces_in_utf8() -> None:
     """Nothing is escaped that JSON does not need escaped."""
-    assert encode(Thing(b=1, a='ü"\n')) == (
-        '{"a":"ü\\"\\n","anything":null,"b":1,"big":"0","when":"2026-01-14T02:00:00Z"}'.encode()
+    assert (
+        encode(Thing(b=1, a='ü"\n'))
+        == (
+            '{"a":"ü\\"\\n","anything":null,"b":1,"big":"0","sha256":"'
+            + "00" * 32
+            + '","when":"2026-01-14T02:00:00Z"}'
+        ).encode()
     )
 
 
@@ -91,7 +97,8 @@ def test_times_are_stored_in_utc_only() -> None:
     assert b'"2026-01-01T00:00:00.000001Z"' in encode(precise)
 
 
-GOOD = encode(Thing(b=1, a="x"))
+DIGEST = "a5" * 32
+GOOD = encode(Thing(b=1, a="x", sha256=bytes.fromhex(DIGEST)))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +123,10 @@ GOOD = encode(Thing(b=1, a="x"))
         (GOOD.replace(b"02:00:00Z", b"02:00:00+00:00"), "when: "),
         (GOOD.replace(b"02:00:00Z", b"25:00:00Z"), "when: "),
         (GOOD.replace(b'"2026-01-14T02:00:00Z"', b"1768356000"), "when: "),
+        (GOOD.replace(DIGEST.encode(), DIGEST.upper().encode()), "sha256: "),
+        (GOOD.replace(DIGEST.encode(), DIGEST[:-2].encode()), "sha256: "),
+        (GOOD.replace(DIGEST.encode(), f"{DIGEST}a5".encode()), "sha256: "),
+        (GOOD.replace(f'"{DIGEST}"'.encode(), b"7"), "sha256: "),
         (GOOD + b"\n", "canonical"),
         (b" " + GOOD, "canonical"),
         (GOOD.replace(b'"a":"x"', b'"a":"\\u0078"'), "canonical"),
