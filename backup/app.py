@@ -5,15 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backup import keyring, lockrules, logmemory, storeaccess
+from backup import files, keyring, lockrules, logmemory, storeaccess
 from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import KeyPair, Recipient, parse_identities, parse_recipient
 from backup.errors import KeyUnavailableError, SettingsError
@@ -171,16 +169,8 @@ def remember_repository(config: Path | None, address: str) -> Path | None:
         return None
     quoted = address.replace("\\", "\\\\").replace('"', '\\"')
     line = f'repository = "{quoted}"'
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            keyring.write_private(unfinished, f"{line}\n")
-            os.link(unfinished, path)  # a rename would replace what is there
-        finally:
-            with suppress(OSError):  # the same file under another name harms nobody
-                unfinished.unlink(missing_ok=True)
-        keyring.sync_directory(path.parent)
+        files.write_new(path, f"{line}\n".encode())
     except OSError as error:
         raise SettingsError(
             f"the repository is ready, and no settings file names it: writing {path}:"

@@ -14,7 +14,6 @@ can write to the store could write himself in, or another `restore.sh`.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
@@ -26,6 +25,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Recipient, parse_recipient
 from backup.crypto.sshkey import SigningKey
 from backup.errors import KeyUnavailableError, SettingsError
+from backup.files import create, make_directory, move_over
 from backup.repository.chunking import ChunkKey
 from backup.repository.layout import require_repository_id
 from backup.repository.manifest import RepositoryFile
@@ -64,7 +64,7 @@ def save(
     """
     if directory.exists():
         raise SettingsError(f"{directory} holds keys already and they were left as they are")
-    files = {
+    texts = {
         CHUNK_KEY_FILE: chunk_key.text,
         SIGNING_KEY_FILE: signing_key.text,
         RECIPIENTS_FILE: "".join(f"{recipient.text}\n" for recipient in recipients),
@@ -74,15 +74,13 @@ def save(
     unfinished = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
     try:
         try:
-            _make_private_directory(unfinished)
-            for name, text in files.items():
-                write_private(unfinished / name, text)
-            sync_directory(unfinished)
-            unfinished.rename(directory)
+            make_directory(unfinished)
+            for name, text in texts.items():
+                create(unfinished / name, text.encode())
+            move_over(unfinished, directory)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        sync_directory(directory.parent)
     except OSError as error:
         raise SettingsError(
             f"writing keys to {directory}: {error.strerror or error}",
@@ -135,15 +133,6 @@ def load_allowed_signers(directory: Path, named: Path | None) -> AllowedSigners 
     return AllowedSigners.parse(_read(path))
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a new file that only this user can read; durable on return. Never overwrites."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-
-
 def _read_secret(directory: Path, name: str, credentials: Path | None) -> str:
     if credentials is not None and (credentials / name).exists():
         return _read(credentials / name)
@@ -162,20 +151,3 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise KeyUnavailableError(f"reading {path}: {reason}") from error
-
-
-def _make_private_directory(path: Path) -> None:
-    """Make a directory and those above it, for this user alone and durable."""
-    if not path.parent.is_dir():
-        _make_private_directory(path.parent)
-    path.mkdir(mode=0o700)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Flush a directory's names to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

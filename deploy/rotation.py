@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from backup.errors import SettingsError, StrongroomError
+from backup.files import move_over
 from deploy.core.certificates import describe
 from deploy.core.layout import (
     CLIENT_CA,
@@ -31,7 +32,7 @@ from deploy.core.model import REPLICATION_ROLE, BackupHost, DatabaseServer, Esta
 from deploy.core.pki import decode_certificates, decode_key
 from deploy.core.scram import ITERATIONS, SALT_BYTES, Salted, verifier
 from deploy.core.sql import QUIETLY, ident, literal
-from deploy.ownfiles import take_place, write_whole
+from deploy.ownfiles import write_whole
 from deploy.remote import Remote
 from deploy.secretfiles import SecretFile
 
@@ -229,7 +230,7 @@ def rotate_password(
             hint="run it again: it goes on with the same new password",
         ) from error
     try:
-        take_place(pending, path)
+        move_over(pending, path)
     except OSError as error:
         raise SettingsError(
             f"{remote.name} has a new password for {role}, and writing it to {path} failed:"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -154,32 +153,14 @@ def _make_signing_key(path: Path, comment: str, *, as_json: bool) -> None:
 
 def _write_new(path: Path, text: str, *, mode: int) -> None:
     """Write a file that must not exist; it is durable on return, and absent after an error."""
+    from backup import files
     from backup.errors import SettingsError
 
-    # Created under its own name, not renamed to it: a rename would replace another's file, and
-    # keys go onto USB sticks, whose file systems have no hard links.
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        files.create(path, text.encode(), mode=mode)
     except FileExistsError as error:
         raise SettingsError(
             f"{path} exists already and was left as it is", hint="strongroom keygen -o OTHER-FILE"
         ) from error
     except OSError as error:
         raise SettingsError(f"writing {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        _sync_directory(path.parent)
-    except OSError as error:
-        path.unlink()
-        raise SettingsError(f"writing {path}: {error.strerror}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

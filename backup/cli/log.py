@@ -200,7 +200,8 @@ def prove(
     (RFC 6962, section 2.1.2), so that nothing that was in it then was changed or left out.
     """
     from backup import app
-    from backup.errors import SettingsError, UnpinnedError
+    from backup.cli.output import write_output
+    from backup.errors import UnpinnedError
     from backup.evidence.log import read_log
     from backup.evidence.proof import encode_proof, kept_claim, prove_consistency
     from backup.evidence.proof import prove as prove_entry
@@ -231,10 +232,4 @@ def prove(
     if output is None:
         click.echo(proof)
         return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(proof)
-    except OSError as error:
-        raise SettingsError(
-            f"writing {output}: {error.strerror or error}", hint="name a file that does not exist"
-        ) from error
+    write_output(output, proof.encode())

@@ -46,19 +46,12 @@ def request(
 ) -> None:
     """Write a query over the newest checkpoint. It holds a SHA-256 and nothing else."""
     from backup import app
-    from backup.cli.output import print_json
-    from backup.errors import SettingsError
+    from backup.cli.output import print_json, write_output
     from backup.evidence.timestamp import ask
 
     settings = load_settings(config, repository=repository, state_directory=state_directory)
     query = ask(app.open_repository(settings).store)
-    try:
-        with output.open("xb") as file:
-            file.write(query.data)
-    except OSError as error:
-        raise SettingsError(
-            f"writing {output}: {error.strerror or error}", hint="name a file that does not exist"
-        ) from error
+    write_output(output, query.data)
     if as_json:
         print_json({"checkpoint": query.size, "query": str(output)})
         return

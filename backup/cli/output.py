@@ -34,6 +34,19 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(_plain(value), indent=2, sort_keys=True, ensure_ascii=False))
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a result that others may read into a file that must not exist. `SettingsError`."""
+    from backup import files
+    from backup.errors import SettingsError
+
+    try:
+        files.create(path, data, mode=files.PUBLIC)
+    except OSError as error:
+        raise SettingsError(
+            f"writing {path}: {error.strerror or error}", hint="name a file that does not exist"
+        ) from error
+
+
 def size(count: int) -> str:
     """Return a number of bytes as people read it: `3.4 MB` (decimal units)."""
     amount = float(count)

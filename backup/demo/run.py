@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from backup import keyring
+from backup import files, keyring
 from backup.crypto.recipients import Identity, X25519Identity, parse_identities
 from backup.demo import portal
 from backup.demo.unattended import (
@@ -216,7 +216,7 @@ def _make_directory(directory: Path) -> None:
 def _initialize(stage: _Stage, source: Dsn, timeline: Timeline) -> Repository:
     """Make an identity, a repository and the settings that name it."""
     identity = X25519Identity.generate()
-    keyring.write_private(stage.identity, identity.text + "\n")
+    files.create(stage.identity, f"{identity.text}\n".encode())
     store = LocalStore(stage.directory / "repository")
     initialize(
         store,
@@ -228,7 +228,7 @@ def _initialize(stage: _Stage, source: Dsn, timeline: Timeline) -> Repository:
         random=os.urandom,
         version=VERSION,
     )
-    keyring.write_private(
+    files.create(
         stage.directory / "strongroom.toml",
         _SETTINGS.format(
             repository=store.address,
@@ -237,7 +237,7 @@ def _initialize(stage: _Stage, source: Dsn, timeline: Timeline) -> Repository:
             schedules=timeline.settings,
             database=DATABASE,
             dsn=source.conninfo(),
-        ),
+        ).encode(),
     )
     stage.say("  make an identity, and a repository that only this identity opens")
     return Repository(store)

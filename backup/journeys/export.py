@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backup.errors import SettingsError, StoreError
+from backup.files import create
 from backup.journeys.archives import OpenBackup
 from backup.journeys.progress import Progress
 from backup.journeys.threads import Running, run_each
@@ -107,15 +108,7 @@ def _make_directory(directory: Path) -> None:
 def _write_texts(directory: Path, texts: Mapping[str, str]) -> None:
     try:
         for name, text in texts.items():
-            with (directory / name).open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            create(directory / name, text.encode())
     except OSError as error:
         raise StoreError(
             f"writing into {directory}: {error.strerror}",

@@ -8,13 +8,13 @@ Evidence is never overwritten, and never pruned with the backups that it is abou
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from backup import files
 from backup.crypto import age
 from backup.crypto.allowed_signers import AllowedSigner, AllowedSigners
 from backup.errors import (
@@ -246,42 +246,27 @@ def write_index(directory: Path) -> Path:
         for one in stored_reports(directory)
     ]
     path = directory / _INDEX
-    _write(path, render_index(rows), replace=True)
+    with _writing(path):
+        files.write_over(path, render_index(rows))
     return path
 
 
 def write_new(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all; durable on return. Raises `ObjectExistsError`."""
-    _write(path, data, replace=False)
+    with _writing(path):
+        files.write_new(path, data)
 
 
 def put_in_place(unfinished: Path, directory: Path) -> None:
     """Give a whole directory its name, which none that holds anything has; durable on return."""
-    try:
-        unfinished.rename(directory)
-        _sync(directory.parent)
-    except OSError as error:
-        raise StoreError(f"writing {directory}: {error.strerror or error}") from error
+    with _writing(directory):
+        files.move_over(unfinished, directory)
 
 
-def _write(path: Path, data: bytes, *, replace: bool) -> None:
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            if replace:
-                unfinished.replace(path)
-            else:
-                os.link(unfinished, path)  # a rename would replace what is there
-        finally:
-            unfinished.unlink(missing_ok=True)
-        _sync(path.parent)
-        _sync(path.parent.parent)
+        yield
     except FileExistsError as error:
         raise ObjectExistsError(f"{path} exists already and was left as it is") from error
     except OSError as error:
@@ -289,14 +274,6 @@ def _write(path: Path, data: bytes, *, replace: bool) -> None:
             f"writing {path}: {error.strerror or error}",
             hint=FULL_DISK_HINTS.get(error.errno or 0, "choose it with --reports-directory"),
         ) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _bundles(directory: Path) -> Iterator[tuple[Path, str, str]]:

@@ -170,16 +170,6 @@ def test_pins_come_from_the_file_named_or_from_this_host(directory: Path, tmp_pa
     assert keyring.load_allowed_signers(directory, named) == allowed()
 
 
-def test_a_private_file_is_never_overwritten(tmp_path: Path) -> None:
-    """Whatever is there."""
-    path = tmp_path / "identity.txt"
-    keyring.write_private(path, "secret\n")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(FileExistsError):
-        keyring.write_private(path, "other\n")
-    assert path.read_text() == "secret\n"
-
-
 def test_pins_of_files_are_lines_of_sha256sum(directory: Path) -> None:
     """Anything else is refused, not passed over."""
     save(directory)

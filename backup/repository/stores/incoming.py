@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from backup.files import sync_directory
 from backup.repository.stores.base import Buffer
 
 INCOMING = ".incoming"
@@ -64,16 +65,7 @@ class Incoming:
 
 def sync_file(path: Path) -> None:
     """Flush a file's bytes to the disk."""
-    _sync(path, os.O_RDONLY)
-
-
-def sync_directory(path: Path) -> None:
-    """Flush a directory's names to the disk."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

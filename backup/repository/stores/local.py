@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from backup.errors import FULL_DISK_HINTS, NotFoundError, ObjectExistsError, StoreError
+from backup.files import sync_directory
 from backup.repository.stores.base import Buffer, is_key, require_key
-from backup.repository.stores.incoming import INCOMING, Incoming, sync_directory, sync_file
+from backup.repository.stores.incoming import INCOMING, Incoming, sync_file
 
 _BATCH_BYTES = 32 * 2**20
 _DIRECTORY_MODE = 0o750
