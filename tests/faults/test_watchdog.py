@@ -28,7 +28,7 @@ from tests.lab.servers import LabServer
 from tests.lab.wire import Break, wire
 
 if TYPE_CHECKING:
-    from tests.lab.s3servers import S3Servers
+    from tests.lab.buckets import S3Server
 
 # What moves nothing for so long is told to end; after another 30 s it is killed. The rest is room
 # for a machine that has other work.
@@ -120,16 +120,16 @@ def test_a_stopped_process_is_gone_with_its_session(vault: Vault, what: str) -> 
 
 @pytest.mark.parametrize("breaks", ["swallow", "drip"])
 def test_an_upload_that_never_ends_is_gone_with_its_session(
-    tmp_path: Path, any_server: LabServer, portal: Dsn, s3_servers: S3Servers, breaks: Break
+    tmp_path: Path, any_server: LabServer, portal: Dsn, real_s3: S3Server, breaks: Break
 ) -> None:
     """Never answered, or a byte a second; when all is well again the next try is good."""
-    vault = BucketVault.within(s3_servers.named("moto"), tmp_path, any_server, portal)
+    vault = BucketVault.within(real_s3, tmp_path, any_server, portal)
     port = int(vault.s3.endpoint.rpartition(":")[2])
     with (
         held_dumps(vault) as (tools, hold),
         wire(port, breaks, sys.maxsize, drip_seconds=1) as line,
     ):
-        there = replace(vault, s3=replace(vault.s3, endpoint=f"http://127.0.0.1:{line.port}"))
+        there = replace(vault, s3=replace(vault.s3, endpoint=f"https://127.0.0.1:{line.port}"))
         watched = Watched.make(there, more=f'tool_directories = ["{tools}"]\n{SETTINGS}')
         with watched.running() as daemon:
             watched.go_to(next_hour(watched.now()) + timedelta(seconds=1))
