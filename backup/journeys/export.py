@@ -138,6 +138,8 @@ def _with_variable(sql: str) -> str:
 
 
 def _instructions(backup: OpenBackup) -> str:
+    # Sessions that each lock several tables of a tree of partitions deadlock now and then.
+    sessions = "" if backup.catalog.has_partitions else " --jobs=2"
     globals_sql = b"".join(backup.chunks(backup.part("globals"))).decode("utf-8")
     has_tablespaces = bool(statements_for(globals_sql, ()).tablespaces)
     options = "--exit-on-error --dbname=NEW" + " --no-tablespaces" * has_tablespaces
@@ -160,7 +162,7 @@ def _instructions(backup: OpenBackup) -> str:
             *data,
             "# Event triggers come back before materialised views are filled, and must not fire.",
             "PGOPTIONS='-c session_replication_role=replica'"
-            f" pg_restore {options} --section=post-data --jobs=2 schema.dump",
+            f" pg_restore {options} --section=post-data{sessions} schema.dump",
             "psql --set=new=NEW --file=properties.sql postgres",
             "vacuumdb --analyze-only NEW",
             "",

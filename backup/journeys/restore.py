@@ -223,17 +223,25 @@ async def _fill(
 
     await run_each(load, streams, jobs=destination.jobs, running=running)
 
-    def build(jobs: int) -> None:
-        if plan.is_whole:
-            definitions(commands.pg_restore_seekable(into, "post-data", part="schema", jobs=jobs))
-            return
-        listing = definitions(commands.pg_restore_list(plan.tools))
-        with selection.use_list(selection.standing_alone(listing)) as path:
-            # One session: several have deadlocked here, triggers of a partitioned table against
-            # indexes of its partitions, since the foreign keys that come between are left out.
+    def build_listed(listing: bytes, jobs: int) -> None:
+        running.check()
+        with selection.use_list(listing) as path:
             definitions(
-                commands.pg_restore_seekable(into, "post-data", part="schema", use_list=path)
+                commands.pg_restore_seekable(
+                    into, "post-data", part="schema", jobs=jobs, use_list=path
+                )
             )
+
+    def build(jobs: int) -> None:
+        if not plan.is_whole:
+            listing = definitions(commands.pg_restore_list(plan.tools))
+            build_listed(selection.standing_alone(listing), jobs=1)
+        elif backup.catalog.has_partitions:
+            listing = definitions(commands.pg_restore_list(plan.tools, "post-data"))
+            for stage in selection.stages(listing):
+                build_listed(stage.listing, jobs=jobs if stage.is_parallel else 1)
+        else:
+            definitions(commands.pg_restore_seekable(into, "post-data", part="schema", jobs=jobs))
 
     progress.begin("indexing", None)
     await minded(run_each(build, [destination.jobs], jobs=1, running=running))

@@ -145,10 +145,12 @@ def pg_restore_seekable(
     return _pg_restore(target, section, part, None, f"--jobs={jobs}", *chosen, STANDARD_INPUT)
 
 
-def pg_restore_list(tools: Tools) -> Command:
-    """List the archive on standard input, which must be seekable."""
+def pg_restore_list(tools: Tools, section: RestoreSection | None = None) -> Command:
+    """List the archive on standard input, which must be seekable, or one section of it."""
+    chosen = () if section is None else (f"--section={section}",)
     return Command(
-        label="pg_restore --list", argv=(tools.program("pg_restore"), "--list", STANDARD_INPUT)
+        label="pg_restore --list",
+        argv=(tools.program("pg_restore"), "--list", *chosen, STANDARD_INPUT),
     )
 
 

@@ -1,4 +1,4 @@
-"""Restoring a few tables: what belongs to them, and which definitions stand without the rest."""
+"""Lines of `pg_restore --list`: which stand alone, which are restored together; a few tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,15 @@ _STANDS_ALONE: Final = re.compile(
 _NOT_STANDING_ALONE: Final = re.compile(
     rb"\d+; \d+ \d+ (?:COMMENT|SECURITY LABEL) .*"
     rb"(?: CONSTRAINT | EVENT TRIGGER | PUBLICATION | SUBSCRIPTION )"
+)
+
+# What takes long, and locks the table that it is about and no other of the same tree.
+_TAKES_LONG: Final = re.compile(
+    rb"\d+; \d+ \d+ (?:CONSTRAINT|FK CONSTRAINT|INDEX(?! ATTACH )|MATERIALIZED VIEW DATA) "
+)
+# What is done in no time, and may lock what is above or below its table in a tree of partitions.
+_LOCKS_A_TREE: Final = re.compile(
+    rb"\d+; \d+ \d+ (?:INDEX ATTACH|POLICY|ROW SECURITY|RULE|TRIGGER) "
 )
 
 _LEAVES: Final = """
@@ -55,6 +65,33 @@ def standing_alone(listing: bytes) -> bytes:
         for line in listing.splitlines(keepends=True)
         if _STANDS_ALONE.match(line) and not _NOT_STANDING_ALONE.match(line)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Lines of `pg_restore --list` that are restored when those of the stages before are there."""
+
+    listing: bytes
+    is_parallel: bool
+
+
+def stages(listing: bytes) -> Iterator[Stage]:
+    """Yield the lines in their order, cut where several sessions may begin or have to end.
+
+    For a database with partitioned tables: sessions of one `pg_restore --jobs` that each lock
+    several tables of a tree wait for each other now and then, which the server ends as a deadlock.
+    No line of a list stands before what it needs.
+    """
+    lines: list[bytes] = []
+    is_parallel = True
+    for line in listing.splitlines(keepends=True):
+        changes = _LOCKS_A_TREE if is_parallel else _TAKES_LONG
+        if changes.match(line):
+            if lines:
+                yield Stage(b"".join(lines), is_parallel)
+            lines, is_parallel = [], not is_parallel
+        lines.append(line)
+    yield Stage(b"".join(lines), is_parallel)
 
 
 @contextmanager

@@ -288,3 +288,8 @@ class Catalog:
     digests: Digests | None
     covers: tuple[str, ...] = ()
     filed_as: str | None = None
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether a table is partitioned: several sessions must not define what is in its tree."""
+        return any(one.kind == "partitioned" for one in self.relations)
