@@ -170,6 +170,7 @@ def remember_repository(config: Path | None, address: str) -> Path | None:
     quoted = address.replace("\\", "\\\\").replace('"', '\\"')
     line = f'repository = "{quoted}"'
     try:
+        files.make_directory(path.parent, mode=0o755)
         files.write_new(path, f"{line}\n".encode())
     except OSError as error:
         raise SettingsError(

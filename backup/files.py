@@ -1,4 +1,4 @@
-"""Files of this machine that are written whole or not at all, and are on the disk on return.
+"""Files of this machine that are written whole or not at all, and durably.
 
 They raise `OSError`; who calls says what the file was for.
 """
@@ -16,13 +16,13 @@ PUBLIC = 0o644
 
 
 def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
-    """Write a new file under its own name, which another sees before it is whole.
+    """Write a new file, its bytes on the disk; its name is after `sync_directory`.
 
-    For what must need no other name: keys go onto USB sticks, whose file systems have no hard
-    links, and a rename would replace what is there. Raises `FileExistsError`.
+    It has its own name from the start: keys go onto USB sticks, whose file systems have no hard
+    links, and a rename would replace what is there. Raises `FileExistsError`; no error leaves it.
     """
     with _written(path, data, mode):
-        sync_directory(path.parent)
+        pass
 
 
 def write_new(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
@@ -58,13 +58,13 @@ def move_over(unfinished: Path, path: Path) -> None:
     sync_directory(path.parent)
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory and those above it that are missing, for this user alone; durable."""
+def make_directory(path: Path, *, mode: int = 0o700) -> None:
+    """Make a directory and those above it that are missing, all of this mode; durable."""
     if path.is_dir():
         return
-    make_directory(path.parent)
+    make_directory(path.parent, mode=mode)
     with suppress(FileExistsError):  # another process made it meanwhile
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=mode)
     sync_directory(path.parent)
 
 

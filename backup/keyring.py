@@ -25,7 +25,7 @@ from backup.crypto.allowed_signers import AllowedSigners
 from backup.crypto.recipients import Recipient, parse_recipient
 from backup.crypto.sshkey import SigningKey
 from backup.errors import KeyUnavailableError, SettingsError
-from backup.files import create, make_directory, move_over
+from backup.files import create, make_directory, move_over, sync_directory
 from backup.repository.chunking import ChunkKey
 from backup.repository.layout import require_repository_id
 from backup.repository.manifest import RepositoryFile
@@ -77,6 +77,7 @@ def save(
             make_directory(unfinished)
             for name, text in texts.items():
                 create(unfinished / name, text.encode())
+            sync_directory(unfinished)
             move_over(unfinished, directory)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -30,7 +30,6 @@ def write_signed(directory: Path, name: str, data: bytes, signing_key: Path) -> 
     An auditor checks it with `ssh-keygen -Y verify -n strongroom-evidence@v1`.
     """
     key = load_signing_key(signing_key)
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"
     write_new(path, data)
     write_new(path.with_name(f"{path.name}.sig"), sign_evidence(data, key))

@@ -164,3 +164,8 @@ def _write_new(path: Path, text: str, *, mode: int) -> None:
         ) from error
     except OSError as error:
         raise SettingsError(f"writing {path}: {error.strerror}") from error
+    try:
+        files.sync_directory(path.parent)
+    except OSError as error:
+        path.unlink()
+        raise SettingsError(f"writing {path}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backup.errors import SettingsError, StoreError
-from backup.files import create
+from backup.files import create, sync_directory
 from backup.journeys.archives import OpenBackup
 from backup.journeys.progress import Progress
 from backup.journeys.threads import Running, run_each
@@ -109,6 +109,7 @@ def _write_texts(directory: Path, texts: Mapping[str, str]) -> None:
     try:
         for name, text in texts.items():
             create(directory / name, text.encode())
+        sync_directory(directory)
     except OSError as error:
         raise StoreError(
             f"writing into {directory}: {error.strerror}",

@@ -223,14 +223,13 @@ async def _fill(
 
     await run_each(load, streams, jobs=destination.jobs, running=running)
 
-    def build_listed(listing: bytes, jobs: int) -> None:
+    def build_listed(listing: bytes | None, *, jobs: int) -> None:
         running.check()
-        with selection.use_list(listing) as path:
-            definitions(
-                commands.pg_restore_seekable(
-                    into, "post-data", part="schema", jobs=jobs, use_list=path
-                )
+        definitions(
+            commands.pg_restore_seekable(
+                into, "post-data", part="schema", jobs=jobs, listing=listing
             )
+        )
 
     def build(jobs: int) -> None:
         if not plan.is_whole:
@@ -241,7 +240,7 @@ async def _fill(
             for stage in selection.stages(listing):
                 build_listed(stage.listing, jobs=jobs if stage.is_parallel else 1)
         else:
-            definitions(commands.pg_restore_seekable(into, "post-data", part="schema", jobs=jobs))
+            build_listed(None, jobs=jobs)
 
     progress.begin("indexing", None)
     await minded(run_each(build, [destination.jobs], jobs=1, running=running))

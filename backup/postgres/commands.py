@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Final, Literal
 
-from backup.postgres.command import STANDARD_INPUT, Command
+from backup.postgres.command import ATTACHED, STANDARD_INPUT, Command
 from backup.postgres.dsn import Dsn
 from backup.postgres.tools import Tools
 
@@ -135,14 +134,15 @@ def pg_restore_seekable(
     *,
     part: str,
     jobs: int = 1,
-    use_list: Path | None = None,
+    listing: bytes | None = None,
 ) -> Command:
     """Restore one section in `jobs` sessions; standard input must be seekable, as `run` gives.
 
-    `use_list` is a file of chosen lines of `pg_restore --list`.
+    `listing` are the lines of `pg_restore --list` to restore, in their order; None: all.
     """
-    chosen = () if use_list is None else (f"--use-list={use_list}",)
-    return _pg_restore(target, section, part, None, f"--jobs={jobs}", *chosen, STANDARD_INPUT)
+    chosen = () if listing is None else ("--use-list", ATTACHED)
+    command = _pg_restore(target, section, part, None, f"--jobs={jobs}", *chosen, STANDARD_INPUT)
+    return replace(command, attached=listing)
 
 
 def pg_restore_list(tools: Tools, section: RestoreSection | None = None) -> Command:

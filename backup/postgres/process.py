@@ -25,6 +25,7 @@ from typing import Final
 from backup.errors import ToolMissingError
 from backup.postgres.child import Child, Ending
 from backup.postgres.command import (
+    ATTACHED,
     SEARCH_PATH,
     STANDARD_INPUT,
     Command,
@@ -337,15 +338,21 @@ def _spawn(command: Command, stdin: int, stdout: int, stderr: int) -> subprocess
     environment = child_environment(command.environment, os.environ.get("HOME", "/"))
     with contextlib.ExitStack() as stack:
         inherited: tuple[int, ...] = ()
+        argv = _with_privileges(command)
+        if command.attached is not None:
+            attached = stack.enter_context(MemoryFile(command.attached, owner=command.user))
+            inherited = (attached.descriptor,)
+            name = f"/proc/self/fd/{attached.descriptor}"
+            argv = tuple(name if argument == ATTACHED else argument for argument in argv)
         if command.passfile is not None:
             passfile = stack.enter_context(
                 MemoryFile(command.passfile.get_secret_value().encode(), owner=command.user)
             )
-            inherited = (passfile.descriptor,)
+            inherited = (*inherited, passfile.descriptor)
             environment["PGPASSFILE"] = f"/proc/self/fd/{passfile.descriptor}"
         try:
             return subprocess.Popen(
-                _with_privileges(command),
+                argv,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,

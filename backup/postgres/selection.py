@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from backup.postgres.commands import TableName
@@ -26,13 +23,13 @@ _NOT_STANDING_ALONE: Final = re.compile(
     rb"(?: CONSTRAINT | EVENT TRIGGER | PUBLICATION | SUBSCRIPTION )"
 )
 
-# What takes long, and locks the table that it is about and no other of the same tree.
-_TAKES_LONG: Final = re.compile(
-    rb"\d+; \d+ \d+ (?:CONSTRAINT|FK CONSTRAINT|INDEX(?! ATTACH )|MATERIALIZED VIEW DATA) "
+# What takes longest, and locks the table that it is about and no other of the same tree.
+_LOCKS_ONE_TABLE: Final = re.compile(
+    rb"\d+; \d+ \d+ (?:CONSTRAINT|INDEX(?! ATTACH )|MATERIALIZED VIEW DATA) "
 )
-# What is done in no time, and may lock what is above or below its table in a tree of partitions.
+# What locks, or may lock, what is above or below its table in a tree of partitions.
 _LOCKS_A_TREE: Final = re.compile(
-    rb"\d+; \d+ \d+ (?:INDEX ATTACH|POLICY|ROW SECURITY|RULE|TRIGGER) "
+    rb"\d+; \d+ \d+ (?:FK CONSTRAINT|INDEX ATTACH|POLICY|ROW SECURITY|RULE|TRIGGER) "
 )
 
 _LEAVES: Final = """
@@ -85,22 +82,13 @@ def stages(listing: bytes) -> Iterator[Stage]:
     lines: list[bytes] = []
     is_parallel = True
     for line in listing.splitlines(keepends=True):
-        changes = _LOCKS_A_TREE if is_parallel else _TAKES_LONG
+        changes = _LOCKS_A_TREE if is_parallel else _LOCKS_ONE_TABLE
         if changes.match(line):
             if lines:
                 yield Stage(b"".join(lines), is_parallel)
             lines, is_parallel = [], not is_parallel
         lines.append(line)
     yield Stage(b"".join(lines), is_parallel)
-
-
-@contextmanager
-def use_list(listing: bytes) -> Iterator[Path]:
-    """Yield a file for `pg_restore --use-list`; it names objects and holds no rows."""
-    with tempfile.NamedTemporaryFile(prefix="strongroom-list-") as file:
-        file.write(listing)
-        file.flush()
-        yield Path(file.name)
 
 
 async def leaves(session: Session, table: TableName) -> tuple[TableName, ...]:

@@ -44,6 +44,52 @@ def test_only_one_of_them_replaces_what_is_there(
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is flushed, in order; they may be gone since."""
+    real, names = os.fsync, list[str]()
+
+    def fsync(descriptor: int) -> None:
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name.lstrip("."))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return names
+
+
+@pytest.mark.parametrize("write", [files.write_new, files.write_over])
+def test_bytes_and_names_are_on_the_disk_on_return(
+    write: Callable[..., None], tmp_path: Path, flushed: list[str]
+) -> None:
+    """The bytes before the name, and each new directory in the one above it."""
+    write(tmp_path / "a" / "b" / "file", b"whole")
+    above, a, file, b = flushed
+    assert (above, a, b) == (tmp_path.name, "a", "b")
+    assert file.startswith("file.")
+
+
+def test_a_name_that_was_moved_is_on_the_disk_on_return(tmp_path: Path, flushed: list[str]) -> None:
+    """It is its directory that holds it."""
+    (tmp_path / ".new").mkdir()
+    files.move_over(tmp_path / ".new", tmp_path / "whole")
+    assert flushed == [tmp_path.name]
+
+
+@pytest.mark.parametrize("write", [files.write_new, files.write_over])
+def test_a_name_that_may_not_be_on_the_disk_is_told(
+    write: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is there, and whole; who wrote it must not call it safe."""
+
+    def refuse(_path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "sync_directory", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        write(tmp_path / "file", b"whole")
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"whole"]
+
+
 @each_way
 @pytest.mark.parametrize("call", ["fsync", "link", "replace"])
 def test_what_fails_leaves_nothing_half_made(

@@ -129,12 +129,12 @@ done
 # Event triggers come back before materialised views are filled, and would fire: not for a superuser.
 [ "$is_superuser" != t ] || PGOPTIONS="$PGOPTIONS -c session_replication_role=replica"
 # Sessions that each lock several tables of a tree of partitions deadlock now and then: those lines go one by one.
-pg_restore --list --section=post-data "$work/schema" | awk -v list="$work/list-" '
-  BEGIN { n = 1000; jobs = 2 }
+pg_restore --list --section=post-data "$work/schema" | work=$work awk '
+  BEGIN { n = 100000; jobs = 2 }
   function stage(wanted) { if (jobs != wanted) { jobs = wanted; n++ } }
-  /^[0-9]+; [0-9]+ [0-9]+ (CONSTRAINT|FK CONSTRAINT|INDEX|MATERIALIZED VIEW DATA) / && !/^[0-9; ]+INDEX ATTACH / { stage(2) }
-  /^[0-9]+; [0-9]+ [0-9]+ (INDEX ATTACH|POLICY|ROW SECURITY|RULE|TRIGGER) / { stage(1) }
-  { print >(list n "-" jobs) }'
+  /^[0-9]+; [0-9]+ [0-9]+ (CONSTRAINT|INDEX|MATERIALIZED VIEW DATA) / && !/^[0-9; ]+INDEX ATTACH / { stage(2) }
+  /^[0-9]+; [0-9]+ [0-9]+ (FK CONSTRAINT|INDEX ATTACH|POLICY|ROW SECURITY|RULE|TRIGGER) / { stage(1) }
+  { print >(ENVIRON["work"] "/list-" n "-" jobs) }'
 for list in "$work"/list-*; do
   restore post-data --jobs="${list##*-}" --use-list="$list" "$work/schema"
 done

@@ -13,10 +13,10 @@ HEAD = b";\n; Archive created at 2026-01-14 02:00:00 UTC\n"
 LONG = (
     b"5155; 2606 16390 CONSTRAINT torture by_list by_list_pkey postgres\n",
     b"5152; 1259 16389 INDEX torture by_list_n postgres\n",
-    b"5240; 2606 16400 FK CONSTRAINT torture egg egg_hen postgres\n",
     b"5468; 0 16500 MATERIALIZED VIEW DATA torture sums postgres\n",
 )
 OF_TREES = (
+    b"5240; 2606 16400 FK CONSTRAINT torture egg egg_hen postgres\n",
     b"5213; 0 0 INDEX ATTACH torture by_list_a_pkey postgres\n",
     b"5232; 2620 16600 TRIGGER torture by_list on_partitions postgres\n",
     b"5387; 2618 16610 RULE torture rowtype_view _RETURN postgres\n",
@@ -35,18 +35,12 @@ OTHERS = (
 
 def test_one_session_has_what_locks_a_tree_and_several_what_takes_long() -> None:
     """In the order of the list; what is neither stays with what it stands beside."""
-    before, attached, keys, policies, views = (
-        HEAD + LONG[0] + LONG[1] + OTHERS[1],
-        OF_TREES[0] + OF_TREES[1] + OTHERS[2],
-        LONG[2],
-        OF_TREES[3] + OF_TREES[4] + OTHERS[3] + OTHERS[4],
-        LONG[3],
-    )
-    assert list(stages(before + attached + keys + policies + views)) == [
-        Stage(before, is_parallel=True),
-        Stage(attached, is_parallel=False),
-        Stage(keys, is_parallel=True),
-        Stage(policies, is_parallel=False),
+    indexes = HEAD + LONG[0] + LONG[1] + OTHERS[1]
+    of_trees = b"".join(OF_TREES) + b"".join(OTHERS[2:])
+    views = LONG[2]
+    assert list(stages(indexes + of_trees + views)) == [
+        Stage(indexes, is_parallel=True),
+        Stage(of_trees, is_parallel=False),
         Stage(views, is_parallel=True),
     ]
 
