@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from backup.errors import PostgresError, StalledError, ToolMissingError
-from backup.postgres.command import STANDARD_INPUT, Command
+from backup.postgres.command import ATTACHED, STANDARD_INPUT, Command, RunAs
 from backup.postgres.dsn import Dsn
 from backup.postgres.process import MemoryFile, reading, run, serving, writing
 from backup.postgres.scratch import unprivileged_user
@@ -298,6 +298,23 @@ def test_memory_file_serves_several_commands() -> None:
         file.write(b"two")
         for _ in range(2):
             assert run(python("print(input())"), stdin=file, timeout=SOON).stdout == b"one two\n"
+
+
+@pytest.mark.parametrize("user", [None, unprivileged_user()])
+def test_what_is_attached_is_a_file_in_memory(user: RunAs | None) -> None:
+    """Beside standard input and a password; an argument that only holds the name is left alone."""
+    script = (
+        "import os, sys; print(input(), open(sys.argv[1]).read(),"
+        " open(os.environ['PGPASSFILE']).read(), os.readlink(sys.argv[1]), sys.argv[2])"
+    )
+    command = dataclasses.replace(
+        python(script, ATTACHED, f"--x={ATTACHED}"),
+        attached=b"lines",
+        passfile=SecretStr("password"),
+        user=user,
+    )
+    done = run(command, stdin=b"in", timeout=SOON).stdout.decode()
+    assert done == f"in lines password /memfd:strongroom (deleted) --x={ATTACHED}\n"
 
 
 def test_empty_buffer_is_refused() -> None:

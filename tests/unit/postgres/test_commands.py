@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backup.postgres.command import STANDARD_INPUT, Command, child_environment
+from backup.postgres.command import ATTACHED, STANDARD_INPUT, Command, child_environment
 from backup.postgres.commands import (
     DumpSource,
     RestoreTarget,
@@ -118,7 +118,15 @@ def test_restores() -> None:
         f"options='-c a=b {SETTINGS} -c session_replication_role=replica'"
         in (pg_restore_streamed(options, "post-data", part="schema").argv[-1])
     )
-    assert pg_restore_list(TOOLS).argv == ("/pg/bin/pg_restore", "--list", STANDARD_INPUT)
+    listed = pg_restore_seekable(TARGET, "post-data", part="schema", listing=b"5152; a line\n")
+    assert listed.argv[-4:] == ("--jobs=1", "--use-list", ATTACHED, STANDARD_INPUT)
+    assert listed.attached == b"5152; a line\n"
+    assert "a line" not in repr(listed)
+    lists = ("/pg/bin/pg_restore", "--list")
+    assert pg_restore_list(TOOLS).argv == (*lists, STANDARD_INPUT)
+    assert pg_restore_list(TOOLS, "post-data").argv == (
+        *(*lists, "--section=post-data", STANDARD_INPUT),
+    )
 
 
 def test_script_stops_at_errors_or_not() -> None:

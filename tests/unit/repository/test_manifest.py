@@ -21,10 +21,27 @@ from backup.repository.manifest import (
     sign_manifest,
     verify_manifest,
 )
-from tests.samples import KEY, MOMENT, REPOSITORY_ID, SIGNING_KEY, STRANGER, allowed, manifest, part
+from tests.samples import (
+    KEY,
+    MOMENT,
+    REPOSITORY_ID,
+    SIGNING_KEY,
+    STRANGER,
+    allowed,
+    catalog,
+    manifest,
+    part,
+)
 
 MANIFEST = manifest()
 DATA = encode_manifest(MANIFEST)
+
+
+def test_a_catalogue_knows_whether_a_table_is_partitioned() -> None:
+    """Then a restore has to mind who locks what."""
+    found = catalog()
+    assert found.has_partitions
+    assert not dataclasses.replace(found, relations=found.relations[:1]).has_partitions
 
 
 def read(data: bytes, key: BackupKey = KEY, repository_id: str = REPOSITORY_ID) -> Manifest:
