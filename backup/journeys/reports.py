@@ -259,8 +259,10 @@ def write_new(path: Path, data: bytes) -> None:
 
 def put_in_place(unfinished: Path, directory: Path) -> None:
     """Give a whole directory its name, which none that holds anything has; durable on return."""
-    with _writing(directory):
+    try:
         files.move_over(unfinished, directory)
+    except OSError as error:
+        raise StoreError(f"writing {directory}: {error.strerror or error}") from error
 
 
 @contextmanager
